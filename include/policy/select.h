@@ -1,0 +1,40 @@
+/* policy/select.h: which backend takes the next attempt.
+ *
+ * The lowest priority number that has an eligible backend wins; among its equals the least busy one (attempts under way
+ * by weight), ties at random in proportion to weight. A backend whose rest has just run out is eligible for one probe. Pure: the
+ * caller fills in candidates and supplies the random number; safe from any thread.
+ */
+#ifndef POLICY_SELECT_H
+#define POLICY_SELECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "policy/state.h"
+
+struct candidate {
+	uint32_t priority; /* smaller goes first */
+	uint32_t weight;   /* at least 1 */
+	uint32_t in_flight;
+	bool excluded;	   /* already tried by this request, or does not serve the deployment */
+	enum availability availability;
+	enum rest_reason reason; /* when not AVAILABLE */
+	uint64_t until_ms;	 /* when RESTING */
+};
+
+#define SELECT_NONE SIZE_MAX
+
+struct selection {
+	size_t index;		    /* into the candidates, or SELECT_NONE */
+	bool probe;		    /* the chosen one is PROBE_DUE: take its probe first, and if that fails select again */
+	bool forced;		    /* all rest for errors and none for throttling: the soonest, all the same */
+	bool throttled;		    /* SELECT_NONE: somebody eligible rests because of its quota … */
+	uint64_t throttled_until_ms; /* … the soonest of them until then (now when it is being probed) */
+};
+
+/* random: any 64 random bits. allow_forced: whether a resting backend may be chosen at all (once per request). */
+struct selection select_backend(const struct candidate *candidates, size_t count, uint64_t now_ms, uint64_t random,
+    bool allow_forced);
+
+#endif

@@ -1,0 +1,110 @@
+/* policy/state.h: which backends rest, why and until when, and how busy they are. Shared by all workers.
+ *
+ * Quota is per deployment, so there is one `struct rest` for each (backend, deployment) and one for each backend as a
+ * whole (unreachable, or its credentials are refused). A rest is one atomic word: workers extend and clear it without
+ * locks, and a late, short 429 never shortens a cool-down. After a rest has run out one request goes first as a probe;
+ * the others follow once it has succeeded. Pure: time is a parameter. Safe from any thread.
+ *
+ *	switch (rest_availability(rest, now_ms)) {
+ *	case REST_PROBE_DUE:
+ *		if (rest_take_probe(rest, now_ms, lease_ms)) ... this request is the probe ...
+ */
+#ifndef POLICY_STATE_H
+#define POLICY_STATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "base/slice.h"
+
+/* Why something rests. */
+enum rest_reason {
+	REST_NONE,
+	REST_THROTTLED,		 /* 429: its quota is spent */
+	REST_SERVER_ERROR,	 /* 408, 5xx, reset, time-out, garbled, broken stream */
+	REST_UNREACHABLE,	 /* no connection, or no TLS */
+	REST_CREDENTIALS,	 /* 401 or 403 on credentials that the daemon sent */
+	REST_MISSING_DEPLOYMENT, /* 404 DeploymentNotFound */
+};
+
+enum availability {
+	AVAILABLE,
+	RESTING,       /* until rest_until_ms() */
+	PROBE_DUE,     /* its time is over, nobody has tried yet */
+	PROBING,       /* one request is trying */
+};
+
+/* One cache line; written by every worker, so never two in one. */
+struct rest {
+	_Alignas(64) _Atomic uint64_t word;	   /* end of the rest in ms << 8 | reason; 0: available */
+	_Atomic uint64_t probe_until_ms;  /* end of the current probe's lease; 0: none */
+	_Atomic uint32_t in_flight;	  /* attempts under way */
+	_Atomic uint32_t hint_source;	  /* enum hint_source of the current rest, for the status page */
+};
+
+/* Lets it rest until until_ms, or longer if it already does. Returns true when the end moved. */
+bool rest_begin(struct rest *rest, uint64_t until_ms, enum rest_reason reason);
+
+enum availability rest_availability(const struct rest *rest, uint64_t now_ms);
+uint64_t rest_until_ms(const struct rest *rest);
+enum rest_reason rest_reason(const struct rest *rest);
+
+/* Makes the caller the probe: true for one caller at a time, until rest_end_probe() or the end of the lease. */
+bool rest_take_probe(struct rest *rest, uint64_t now_ms, uint64_t lease_ms) MUST_CHECK;
+/* The probe is over, however it ended. */
+void rest_end_probe(struct rest *rest);
+/* An attempt went well: a rest that has run out is forgotten; one that somebody began meanwhile stays. Returns true when
+ * it was resting and is available again. */
+bool rest_succeeded(struct rest *rest, uint64_t now_ms);
+
+void rest_attempt_began(struct rest *rest);
+void rest_attempt_ended(struct rest *rest);
+uint32_t rest_in_flight(const struct rest *rest);
+
+/* As the log and the status page show it: "throttled", "server error", … */
+const char *rest_reason_name(enum rest_reason reason);
+
+/* ---- deployment names: a bounded, append-only table that gives each name a small number ----------------------- */
+
+#define DEPLOYMENT_NAME_MAX_BYTES 256
+/* Names from configurations (all that were ever loaded) and names learned from answers. */
+#define DEPLOYMENTS_CONFIGURED_MAX 2048
+#define DEPLOYMENTS_LEARNED_MAX 256
+/* The number of every name that is not in the table; shown as "other". */
+#define DEPLOYMENT_OTHER 0U
+#define DEPLOYMENTS_MAX (1 + DEPLOYMENTS_CONFIGURED_MAX + DEPLOYMENTS_LEARNED_MAX)
+
+struct deployment_table;
+
+struct deployment_table *deployment_table_new(void) MUST_CHECK;
+void deployment_table_free(struct deployment_table **table);
+/* Lock-free look-up; DEPLOYMENT_OTHER when the name is not there. */
+unsigned deployment_find(const struct deployment_table *table, struct slice name);
+/* Adds a name (under a lock); the number it has, or DEPLOYMENT_OTHER when the table is full. */
+unsigned deployment_add_configured(struct deployment_table *table, struct slice name);
+unsigned deployment_learn(struct deployment_table *table, struct slice name);
+/* Borrowed, valid as long as the table. "other" for DEPLOYMENT_OTHER. */
+struct slice deployment_name(const struct deployment_table *table, unsigned number);
+/* Numbers in use, DEPLOYMENT_OTHER included. */
+unsigned deployment_count(const struct deployment_table *table);
+
+/* ---- one backend's state; outlives the configurations that name it -------------------------------------------- */
+
+struct backend_state {
+	struct rest whole;			   /* the backend as a whole */
+	struct rest deployments[DEPLOYMENTS_MAX];  /* by the number of the backend's own deployment name; pages that
+						    * nobody touches cost nothing */
+	char *name;
+	char *url;
+	_Atomic uint32_t references;
+};
+
+/* The state starts with one reference. */
+struct backend_state *backend_state_new(const char *name, const char *url) MUST_CHECK;
+struct backend_state *backend_state_share(struct backend_state *state) MUST_CHECK;
+/* Gives one reference back and nulls the caller's pointer; the last one frees. */
+void backend_state_release(struct backend_state **state);
+
+#endif

@@ -1,0 +1,232 @@
+#include "net/endpoint.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "net/resolver.h"
+#include "net/tls.h"
+
+/* After a failed look-up, this long before the next. */
+#define RETRY_LOOK_UP_MS 1000U
+
+struct endpoint {
+	/* Set when it is made, then read only. */
+	char *host, *server_name, *ca_file;
+	uint16_t port;
+	bool secure, verify, literal;
+	SSL_CTX *tls;
+	_Atomic uint32_t references;
+
+	pthread_mutex_t mutex; /* guards all below */
+	struct address addresses[ENDPOINT_ADDRESSES_MAX];
+	size_t address_count;
+	uint64_t looked_up_ms; /* 0: never */
+	bool looking_up;
+	char fault[120];
+	SSL_SESSION *session;
+};
+
+static bool
+parse_literal(const char *host, uint16_t port, struct address *out)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)&out->socket_address;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&out->socket_address;
+
+	memset(out, 0, sizeof(*out));
+	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(port);
+		out->length = sizeof(*v4);
+		return true;
+	}
+	if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons(port);
+		out->length = sizeof(*v6);
+		return true;
+	}
+	return false;
+}
+
+/* OpenSSL hands over each new session (with TLS 1.3 after the handshake); keep the newest. */
+static int
+keep_session(SSL *ssl, SSL_SESSION *session)
+{
+	struct endpoint *endpoint = SSL_get_app_data(ssl);
+	SSL_SESSION *old;
+
+	if (endpoint == NULL)
+		return 0;
+	pthread_mutex_lock(&endpoint->mutex);
+	old = endpoint->session;
+	endpoint->session = session;
+	pthread_mutex_unlock(&endpoint->mutex);
+	SSL_SESSION_free(old);
+	return 1;
+}
+
+struct endpoint *
+endpoint_new(const struct endpoint_settings *settings, char *fault, size_t fault_size)
+{
+	struct endpoint *endpoint = memory_take_zeroed(1, sizeof(*endpoint));
+	const char *name = settings->server_name;
+
+	endpoint->references = 1;
+	endpoint->host = memory_copy_string(settings->host);
+	endpoint->server_name = memory_copy_string(name != NULL && name[0] != '\0' ? name : settings->host);
+	endpoint->ca_file = memory_copy_string(settings->ca_file != NULL ? settings->ca_file : "");
+	endpoint->port = settings->port;
+	endpoint->secure = settings->secure;
+	endpoint->verify = settings->verify;
+	pthread_mutex_init(&endpoint->mutex, NULL);
+	endpoint->literal = parse_literal(endpoint->host, endpoint->port, &endpoint->addresses[0]);
+	endpoint->address_count = endpoint->literal ? 1 : 0;
+	if (endpoint->secure) {
+		endpoint->tls = tls_client_context(endpoint->ca_file, endpoint->verify, fault, fault_size);
+		if (endpoint->tls == NULL) {
+			endpoint_release(&endpoint);
+			return NULL;
+		}
+		SSL_CTX_set_session_cache_mode(endpoint->tls, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
+		SSL_CTX_sess_set_new_cb(endpoint->tls, keep_session);
+	}
+	return endpoint;
+}
+
+struct endpoint *
+endpoint_share(struct endpoint *endpoint)
+{
+	atomic_fetch_add_explicit(&endpoint->references, 1, memory_order_relaxed);
+	return endpoint;
+}
+
+void
+endpoint_release(struct endpoint **endpoint)
+{
+	struct endpoint *gone = *endpoint;
+
+	*endpoint = NULL;
+	if (gone == NULL || atomic_fetch_sub_explicit(&gone->references, 1, memory_order_acq_rel) > 1)
+		return;
+	SSL_SESSION_free(gone->session);
+	SSL_CTX_free(gone->tls);
+	pthread_mutex_destroy(&gone->mutex);
+	free(gone->host);
+	free(gone->server_name);
+	free(gone->ca_file);
+	free(gone);
+}
+
+bool
+endpoint_matches(const struct endpoint *endpoint, const struct endpoint_settings *settings)
+{
+	const char *name = settings->server_name;
+
+	name = name != NULL && name[0] != '\0' ? name : settings->host;
+	return strcmp(endpoint->host, settings->host) == 0 && endpoint->port == settings->port &&
+	    endpoint->secure == settings->secure && strcmp(endpoint->server_name, name) == 0 &&
+	    strcmp(endpoint->ca_file, settings->ca_file != NULL ? settings->ca_file : "") == 0 &&
+	    endpoint->verify == settings->verify;
+}
+
+const char *
+endpoint_host(const struct endpoint *endpoint)
+{
+	return endpoint->host;
+}
+
+bool
+endpoint_is_secure(const struct endpoint *endpoint)
+{
+	return endpoint->secure;
+}
+
+size_t
+endpoint_addresses(struct endpoint *endpoint, uint64_t now_ms, struct address *out, size_t capacity, bool *pending)
+{
+	uint64_t patience_ms;
+	size_t count;
+	bool start = false;
+
+	pthread_mutex_lock(&endpoint->mutex);
+	patience_ms = endpoint->address_count > 0 ? ENDPOINT_REFRESH_MS : RETRY_LOOK_UP_MS;
+	if (!endpoint->literal && !endpoint->looking_up &&
+	    (endpoint->looked_up_ms == 0 || now_ms - endpoint->looked_up_ms >= patience_ms))
+		start = endpoint->looking_up = true;
+	count = endpoint->address_count < capacity ? endpoint->address_count : capacity;
+	memcpy(out, endpoint->addresses, count * sizeof(*out));
+	*pending = endpoint->looking_up;
+	pthread_mutex_unlock(&endpoint->mutex);
+	if (start)
+		resolver_look_up(endpoint_share(endpoint), endpoint->host, endpoint->port);
+	return count;
+}
+
+void
+endpoint_resolved(struct endpoint *endpoint, const struct address *addresses, size_t count, const char *fault)
+{
+	size_t known;
+
+	pthread_mutex_lock(&endpoint->mutex);
+	endpoint->looking_up = false;
+	endpoint->looked_up_ms = clock_now_ms();
+	if (count > 0) {
+		memcpy(endpoint->addresses, addresses, count * sizeof(*addresses));
+		endpoint->address_count = count;
+	}
+	snprintf(endpoint->fault, sizeof(endpoint->fault), "%s", fault);
+	known = endpoint->address_count;
+	pthread_mutex_unlock(&endpoint->mutex);
+	if (fault[0] != '\0')
+		log_record(LOG_WARNING, "name_lookup_failed", LOG_FIELDS(LOG_STRING("host", endpoint->host)),
+		    "The name %s cannot be looked up: %s%s", endpoint->host, fault,
+		    known > 0 ? " (its last known addresses stay in use)" : "");
+}
+
+void
+endpoint_fault(struct endpoint *endpoint, char *out, size_t size)
+{
+	pthread_mutex_lock(&endpoint->mutex);
+	snprintf(out, size, "%s", endpoint->fault);
+	pthread_mutex_unlock(&endpoint->mutex);
+}
+
+void
+endpoint_address_failed(struct endpoint *endpoint, const struct address *address)
+{
+	pthread_mutex_lock(&endpoint->mutex);
+	for (size_t i = 0; i + 1 < endpoint->address_count; i++) {
+		struct address moved = endpoint->addresses[i];
+
+		if (moved.length != address->length ||
+		    memcmp(&moved.socket_address, &address->socket_address, address->length) != 0)
+			continue;
+		memmove(&endpoint->addresses[i], &endpoint->addresses[i + 1],
+		    (endpoint->address_count - i - 1) * sizeof(moved));
+		endpoint->addresses[endpoint->address_count - 1] = moved;
+		break;
+	}
+	pthread_mutex_unlock(&endpoint->mutex);
+}
+
+SSL *
+endpoint_tls_new(struct endpoint *endpoint)
+{
+	SSL *ssl = tls_client_new(endpoint->tls, endpoint->server_name, endpoint->verify);
+
+	/* The connection holds a reference to its endpoint for longer than it lives. */
+	SSL_set_app_data(ssl, endpoint);
+	pthread_mutex_lock(&endpoint->mutex);
+	if (endpoint->session != NULL)
+		(void)SSL_set_session(ssl, endpoint->session);
+	pthread_mutex_unlock(&endpoint->mutex);
+	return ssl;
+}
