@@ -1,0 +1,31 @@
+"""Behaviour tests: the real daemon, driven over sockets.
+
+Run with: /usr/bin/python3 -m pytest -q tests/behaviour [-n 2]
+AOAI_LB and AOAI_SIM name the programs; without them the ones in build/debug, then build/release are taken.
+"""
+import pytest
+
+from harness.certificates import Certificates
+from harness.stage import Stage
+
+
+@pytest.fixture
+def stage():
+    """Backends and daemons of one test."""
+    value = Stage()
+    yield value
+    value.close()
+
+
+@pytest.fixture(scope="module")
+def shared_stage():
+    """Backends and daemons that the tests of a module share."""
+    value = Stage()
+    yield value
+    value.close()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """A certificate authority, and what it has signed."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
