@@ -37,7 +37,8 @@ struct json_want {
 enum json_status json_scan(struct slice text, struct json_want *wants, size_t count) MUST_CHECK;
 
 /* Like json_scan() for text that may be cut off at its end: stops there and reports what was found so far. For looking
- * into the beginning of an event or answer. Returns false if what there is does not begin an object. */
+ * into the beginning of an event or answer. An array or object that is cut is reported as far as it goes, a string, number
+ * or word that is cut is not. Returns false if what there is does not begin an object. */
 bool json_scan_prefix(struct slice text, struct json_want *wants, size_t count) MUST_CHECK;
 
 /* Unescapes a raw JSON string (with its quotes) into out (at least raw.length bytes). False when an escape is broken
