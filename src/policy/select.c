@@ -1,0 +1,126 @@
+#include "policy/select.h"
+
+static uint64_t
+weight_of(const struct candidate *candidate)
+{
+	return candidate->weight == 0 ? 1 : candidate->weight;
+}
+
+/* Attempts under way by weight: below 0 when a is less busy than b. Cross-multiplied: both factors have 32 bits. */
+static int
+compare_load(const struct candidate *a, const struct candidate *b)
+{
+	uint64_t left = (uint64_t)a->in_flight * weight_of(b);
+	uint64_t right = (uint64_t)b->in_flight * weight_of(a);
+
+	return (left > right) - (left < right);
+}
+
+/* Below 0 when a is to be preferred, 0 when chance decides. */
+static int
+compare_eligible(const struct candidate *a, const struct candidate *b)
+{
+	if (a->priority != b->priority)
+		return a->priority < b->priority ? -1 : 1;
+	return compare_load(a, b);
+}
+
+static bool
+is_eligible(const struct candidate *candidate)
+{
+	return !candidate->excluded && (candidate->availability == AVAILABLE || candidate->availability == PROBE_DUE);
+}
+
+/* Among the candidates as good as the best, whose weights sum up to weights, the one that holds the winning ticket. */
+static size_t
+draw(const struct candidate *candidates, size_t count, size_t best, uint64_t weights, uint64_t random)
+{
+	uint64_t ticket = random % weights;
+
+	for (size_t i = best; i < count; i++) {
+		if (!is_eligible(&candidates[i]) || compare_eligible(&candidates[i], &candidates[best]) != 0)
+			continue;
+		if (ticket < weight_of(&candidates[i]))
+			return i;
+		ticket -= weight_of(&candidates[i]);
+	}
+	return best;
+}
+
+/* When a resting or probing candidate may be back: one that is being probed, any moment. */
+static uint64_t
+back_at(const struct candidate *candidate, uint64_t now_ms)
+{
+	return candidate->availability == RESTING && candidate->until_ms > now_ms ? candidate->until_ms : now_ms;
+}
+
+/* Rests that one more attempt has little hope to end: only for want of others, so that the caller gets the true error. */
+static bool
+is_misconfigured(const struct candidate *candidate)
+{
+	return candidate->reason == REST_CREDENTIALS || candidate->reason == REST_MISSING_DEPLOYMENT;
+}
+
+/* Whether to try a rather than b, when all rest for errors. */
+static bool
+is_sooner(const struct candidate *a, const struct candidate *b, uint64_t now_ms)
+{
+	if (is_misconfigured(a) != is_misconfigured(b))
+		return is_misconfigured(b);
+	if (back_at(a, now_ms) != back_at(b, now_ms))
+		return back_at(a, now_ms) < back_at(b, now_ms);
+	return compare_eligible(a, b) < 0;
+}
+
+/* Nobody is eligible: who is throttled until when, or who is to be tried all the same. */
+static struct selection
+select_resting(const struct candidate *candidates, size_t count, uint64_t now_ms, bool allow_forced)
+{
+	struct selection selection = { .index = SELECT_NONE };
+	size_t soonest = SELECT_NONE;
+
+	for (size_t i = 0; i < count; i++) {
+		if (candidates[i].excluded)
+			continue;
+		if (candidates[i].reason == REST_THROTTLED) {
+			uint64_t until_ms = back_at(&candidates[i], now_ms);
+
+			if (!selection.throttled || until_ms < selection.throttled_until_ms)
+				selection.throttled_until_ms = until_ms;
+			selection.throttled = true;
+		} else if (soonest == SELECT_NONE || is_sooner(&candidates[i], &candidates[soonest], now_ms)) {
+			soonest = i;
+		}
+	}
+	if (allow_forced && !selection.throttled && soonest != SELECT_NONE) {
+		selection.index = soonest;
+		selection.forced = true;
+	}
+	return selection;
+}
+
+struct selection
+select_backend(const struct candidate *candidates, size_t count, uint64_t now_ms, uint64_t random, bool allow_forced)
+{
+	size_t best = SELECT_NONE;
+	uint64_t weights = 0;
+
+	/* The best is the first of its equals; weights is the sum of all of them. */
+	for (size_t i = 0; i < count; i++) {
+		if (!is_eligible(&candidates[i]))
+			continue;
+
+		int order = best == SELECT_NONE ? -1 : compare_eligible(&candidates[i], &candidates[best]);
+		if (order < 0) {
+			best = i;
+			weights = 0;
+		}
+		if (order <= 0)
+			weights += weight_of(&candidates[i]);
+	}
+	if (best == SELECT_NONE)
+		return select_resting(candidates, count, now_ms, allow_forced);
+
+	size_t chosen = draw(candidates, count, best, weights, random);
+	return (struct selection){ .index = chosen, .probe = candidates[chosen].availability == PROBE_DUE };
+}
