@@ -96,8 +96,8 @@ bool load_can_read(const char *path, const char **why) MUST_CHECK;
 
 /* ---- shapes.c -------------------------------------------------------------------------------------------------- */
 
-extern const struct text_shape shape_address, shape_api_version, shape_base_path, shape_file, shape_host, shape_key,
-    shape_name, shape_plain, shape_url_text;
+extern const struct text_shape shape_address, shape_api_version, shape_base_path, shape_file, shape_host, shape_https,
+    shape_key, shape_name, shape_plain, shape_url_text;
 
 /* A DNS name, an IPv4 address, or an IPv6 address without brackets. */
 bool shape_host_fits(struct slice host) MUST_CHECK;
@@ -109,12 +109,12 @@ bool shape_path_fits(struct slice path) MUST_CHECK;
 /* Finds the candidate that a typo most likely meant. */
 struct suggestion {
 	struct slice word;
-	const char *best; /* borrowed from the candidates; NULL: none is near */
+	struct slice best; /* borrowed from the candidates; empty: none is near */
 	size_t distance;
 };
 
 void suggestion_begin(struct suggestion *suggestion, struct slice word);
-void suggestion_consider(struct suggestion *suggestion, const char *candidate);
+void suggestion_consider(struct suggestion *suggestion, struct slice candidate);
 
 /* ---- snapshot.c ------------------------------------------------------------------------------------------------ */
 
