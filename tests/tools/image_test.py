@@ -1,0 +1,303 @@
+#!/usr/bin/python3
+"""Builds the container image and checks what a container platform relies on.
+
+Needs docker or podman; says so and ends with 0 where there is neither. With podman everything goes into build/image, and
+where no registry can be reached the base image is made with mmdebstrap from this machine's own Debian mirror.
+"""
+import http.client
+import http.server
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WORK = ROOT / "build" / "image"
+BASE = "debian:bookworm-slim"
+IMAGE = "aoai-lb"
+NAME = f"aoai-lb-test-{os.getpid()}"
+USER = 65532
+MAX_COMPRESSED_BYTES = 20_000_000
+MAX_STOP_SECONDS = 10
+CHAT = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
+ANSWER = json.dumps({"id": "1", "object": "chat.completion", "choices": [
+    {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Paris"}}]}).encode()
+LOCKED_DOWN = ("--read-only", "--cap-drop", "all", "--memory", "64m", "--security-opt", "no-new-privileges")
+DNS_ADDRESS = "127.0.0.153"
+DNS_NAME = "openai1.example.test"
+
+
+def succeeds(*command, seconds=60):
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False) \
+            .returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def find_engine():
+    for engine, question in (("docker", "info"), ("podman", "--version")):
+        if shutil.which(engine) and succeeds(engine, question):
+            return engine
+    return None
+
+
+def isolate_podman():
+    """A store of its own, and settings that also hold inside another container."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    storage = WORK / "storage.conf"
+    storage.write_text(f'[storage]\ndriver = "overlay"\nrunroot = "{WORK}/run"\ngraphroot = "{WORK}/store"\n')
+    containers = WORK / "containers.conf"
+    runtime = '[engine]\nruntime = "runc"\n' if shutil.which("runc") else ""
+    containers.write_text('[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n' + runtime)
+    os.environ.setdefault("CONTAINERS_STORAGE_CONF", str(storage))
+    os.environ.setdefault("CONTAINERS_CONF", str(containers))
+    os.environ.setdefault("BUILDAH_ISOLATION", "chroot")
+
+
+class Engine:
+    def __init__(self, program):
+        self.program = program
+
+    def run(self, *arguments, seconds=60):
+        done = subprocess.run([self.program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=seconds, check=False)
+        if done.returncode != 0:
+            raise AssertionError(f"{self.program} {' '.join(arguments)}: exit code {done.returncode}\n{done.stderr}")
+        return done.stdout.strip()
+
+    def has(self, image):
+        return succeeds(self.program, "image", "inspect", image)
+
+    def get_base(self):
+        """The base image: here already, from a registry, or made here."""
+        if self.has(BASE) or succeeds(self.program, "pull", BASE, seconds=180):
+            return
+        if not shutil.which("mmdebstrap"):
+            raise AssertionError(f"{BASE} cannot be pulled; install mmdebstrap to make it from a Debian mirror")
+        print(f"{BASE} cannot be pulled: making it with mmdebstrap", flush=True)
+        archive = WORK / "base.tar"
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        hooks = [f"--customize-hook=copy-in {path} /etc/apt/apt.conf.d"
+                 for path in sorted(pathlib.Path("/etc/apt/apt.conf.d").iterdir()) if not path.name.startswith("50")]
+        options = ["--aptopt=" + line for line in apt_leniency()]
+        sources = [str(path) for path in (pathlib.Path("/etc/apt/sources.list.d/debian.sources"),
+                                          pathlib.Path("/etc/apt/sources.list")) if path.exists()]
+        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", "--dpkgopt=path-exclude=/usr/share/man/*",
+                        "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+                        *options, *hooks, "bookworm", str(archive), *sources[:1]], stdin=subprocess.DEVNULL, timeout=600,
+                       check=True)
+        # Short names are looked up under localhost first.
+        self.run("import", str(archive), BASE if self.program == "docker" else f"localhost/{BASE}", seconds=300)
+        archive.unlink()
+
+
+def apt_leniency():
+    """What this machine's apt accepts of its mirror (a frozen mirror's lists are past their date)."""
+    done = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True)
+    return [line.rstrip(";") for line in done.stdout.splitlines() if re.match(r"Acquire::Check-\S+ ", line)]
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):  # pylint: disable=invalid-name
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(ANSWER)))
+        self.end_headers()
+        self.wfile.write(ANSWER)
+
+    def log_message(self, *_):
+        pass
+
+
+def serve_names(sock):
+    """A name server that knows one IPv4 address for every name."""
+    while True:
+        query, peer = sock.recvfrom(512)
+        end = query.index(0, 12) + 5
+        is_a = query[end - 4:end] == struct.pack(">HH", 1, 1)
+        answer = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + socket.inet_aton("127.0.0.1") if is_a else b""
+        sock.sendto(query[:2] + struct.pack(">HHHHH", 0x8180, 1, int(is_a), 0, 0) + query[12:end] + answer, peer)
+
+
+def start_backend():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_address[1]
+
+
+def start_name_server():
+    """False where port 53 may not be bound."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.bind((DNS_ADDRESS, 53))
+    except OSError:
+        return False
+    threading.Thread(target=serve_names, args=(sock,), daemon=True).start()
+    return True
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def ask(port, method, target, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+class Container:
+    """A running load balancer, locked down as far as a platform may."""
+
+    def __init__(self, engine, *options, environment=None, arguments=(), port):
+        self.engine = engine
+        self.port = port
+        settings = [item for name, value in (environment or {}).items() for item in ("--env", f"{name}={value}")]
+        engine.run("run", "--detach", "--name", NAME, "--network", "host", *LOCKED_DOWN, *options, *settings, IMAGE,
+                   *arguments)
+
+    def __enter__(self):
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                if ask(self.port, "GET", "/readyz")[0] == 200:
+                    return self
+            except OSError:
+                pass
+            if time.monotonic() > deadline:
+                logs = subprocess.run([self.engine.program, "logs", NAME], capture_output=True, text=True, check=False)
+                self.remove()
+                raise AssertionError("the container does not become ready:\n" + logs.stdout + logs.stderr)
+            time.sleep(0.05)
+
+    def __exit__(self, *_):
+        self.remove()
+
+    def remove(self):
+        succeeds(self.engine.program, "rm", "--force", NAME)
+
+    def inspect(self, field):
+        return self.engine.run("inspect", "--format", "{{" + field + "}}", NAME)
+
+    def check_health(self):
+        if self.engine.program == "podman":
+            self.engine.run("healthcheck", "run", NAME)
+            return
+        deadline = time.monotonic() + 40
+        while self.inspect(".State.Health.Status") != "healthy":
+            assert time.monotonic() < deadline, "the health check does not succeed"
+            time.sleep(0.5)
+
+    def check_user(self):
+        status = pathlib.Path(f"/proc/{self.inspect('.State.Pid')}/status").read_text(encoding="ascii")
+        assert re.search(rf"^Uid:\s+{USER}\s", status, re.M) or os.getuid() != 0, f"not user {USER}:\n{status}"
+        assert re.search(r"^CapEff:\s+0+$", status, re.M), f"has capabilities:\n{status}"
+
+    def check_stop(self):
+        started = time.monotonic()
+        self.engine.run("stop", "--time", "30", NAME)
+        seconds = time.monotonic() - started
+        assert self.inspect(".State.ExitCode") == "0", f"exit code {self.inspect('.State.ExitCode')} after SIGTERM"
+        assert seconds < MAX_STOP_SECONDS, f"took {seconds:.1f} s to stop"
+
+
+def check_contents(engine):
+    """Returns the size as a registry would hold it."""
+    archive = WORK / "image.tar"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    engine.run("save", "--output", str(archive), IMAGE, seconds=120)
+    names, size = set(), 0
+    with tarfile.open(archive) as image:
+        manifest = json.load(image.extractfile("manifest.json"))[0]
+        config = json.load(image.extractfile(manifest["Config"]))["config"]
+        for layer in manifest["Layers"]:
+            data = image.extractfile(layer).read()
+            size += len(subprocess.run(["gzip", "-6"], input=data, capture_output=True, check=True).stdout)
+            with tarfile.open(fileobj=image.extractfile(layer)) as content:
+                names.update(name.removeprefix("./") for name in content.getnames())
+    archive.unlink()
+    for name in ("usr/bin/aoai-lb", "usr/bin/aoai-sim", "etc/ssl/certs/ca-certificates.crt", "etc/nsswitch.conf"):
+        assert name in names, f"{name} is missing"
+    assert not [name for name in names if re.search(r"(^|/)(sh|bash|dash|apt|dpkg)$", name)], "there is a shell in the image"
+    assert config["User"].split(":")[0] == str(USER), f"user {config['User']!r}"
+    assert config["Entrypoint"] == ["/usr/bin/aoai-lb"], f"entrypoint {config['Entrypoint']}"
+    assert config["Healthcheck"]["Test"] == ["CMD", "/usr/bin/aoai-lb", "--health"], "no health check"
+    assert "8080/tcp" in config["ExposedPorts"], "8080 is not exposed"
+    assert size < MAX_COMPRESSED_BYTES, f"{size} bytes compressed are above {MAX_COMPRESSED_BYTES}"
+    return size
+
+
+def check_service(engine, host, *options):
+    """The environment form, a backend by name, health, and the end."""
+    port = free_port()
+    environment = {"PORT": port, "ADMIN_PORT": free_port(), "BACKEND_1_URL": f"http://{host}:{start_backend()}",
+                   "BACKEND_1_APIKEY": "image-test"}
+    with Container(engine, *options, environment=environment, port=port) as container:
+        status, body = ask(port, "POST", CHAT, b'{"messages":[{"role":"user","content":"Hello"}]}')
+        assert (status, body) == (200, ANSWER), f"{status} {body!r}"
+        container.check_user()
+        container.check_health()
+        container.check_stop()
+
+
+def check_demo(engine):
+    port = 8080
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            return "left out: port 8080 is taken on this machine"
+    with Container(engine, arguments=("--demo",), port=port) as container:
+        status, body = ask(port, "POST", CHAT, b'{"messages":[{"role":"user","content":"Hello"}]}')
+        assert status == 200, f"{status} {body!r}"
+        container.check_stop()
+    return "passed"
+
+
+def main():
+    program = find_engine()
+    if program is None:
+        print("image: neither docker nor podman here; nothing built, nothing checked")
+        return 0
+    if program == "podman":
+        isolate_podman()
+    engine = Engine(program)
+    engine.get_base()
+    subprocess.run(["./dev", "image"], cwd=ROOT, stdin=subprocess.DEVNULL, check=True, timeout=900)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        print(f"contents: passed, {check_contents(engine)} bytes compressed")
+        check_service(engine, "localhost")
+        print("a backend by a name in /etc/hosts, user, health, stop: passed")
+        if start_name_server():
+            check_service(engine, DNS_NAME, "--dns", DNS_ADDRESS)
+            print("a backend by a name in DNS: passed")
+        else:
+            print("a backend by a name in DNS: left out: port 53 may not be bound")
+        print(f"demo: {check_demo(engine)}")
+    except AssertionError as fault:
+        print(f"image: {fault}", file=sys.stderr)
+        return 1
+    finally:
+        succeeds(program, "rm", "--force", NAME)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
