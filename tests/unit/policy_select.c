@@ -1,0 +1,248 @@
+/* Which backend takes the next attempt. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/compiler.h"
+#include "base/random.h"
+#include "policy/select.h"
+
+#define NOW_MS 1000000U
+
+#define FREE(p, w, busy) \
+	{ \
+		.priority = (p), .weight = (w), .in_flight = (busy) \
+	}
+#define DUE(p) \
+	{ \
+		.priority = (p), .weight = 1, .availability = PROBE_DUE, .reason = REST_THROTTLED, .until_ms = NOW_MS \
+	}
+#define PROBED(p, why) \
+	{ \
+		.priority = (p), .weight = 1, .availability = PROBING, .reason = (why), .until_ms = NOW_MS - 5 \
+	}
+#define RESTS(p, why, left) \
+	{ \
+		.priority = (p), .weight = 1, .availability = RESTING, .reason = (why), .until_ms = NOW_MS + (left) \
+	}
+#define TRIED(p) \
+	{ \
+		.priority = (p), .weight = 1, .excluded = true \
+	}
+#define TRIED_AND_THROTTLED(p) \
+	{ \
+		.priority = (p), .weight = 1, .excluded = true, .availability = RESTING, .reason = REST_THROTTLED, \
+		.until_ms = NOW_MS + 1 \
+	}
+
+static const struct {
+	const char *behaviour;
+	struct candidate candidates[4];
+	size_t count;
+	bool refuse_forced;
+	struct selection want;
+} cases[] = {
+	{ "nobody there", { { 0 } }, 0, false, { .index = SELECT_NONE } },
+	{ "the only one", { FREE(1, 1, 7) }, 1, false, { .index = 0 } },
+	{ "the lowest priority number", { FREE(2, 1, 0), FREE(1, 1, 9), FREE(3, 1, 0) }, 3, false, { .index = 1 } },
+	{ "the less busy of equals", { FREE(1, 1, 3), FREE(1, 1, 2), FREE(1, 1, 3) }, 3, false, { .index = 1 } },
+	{ "busy by weight", { FREE(1, 1, 2), FREE(1, 10, 19), FREE(1, 5, 10) }, 3, false, { .index = 1 } },
+	{ "no overflow in the comparison", { FREE(1, UINT32_MAX, UINT32_MAX), FREE(1, 1, 2) }, 2, false,
+	    { .index = 0 } },
+	{ "a weight of 0 counts as 1", { FREE(1, 0, 1), FREE(1, 1, 2) }, 2, false, { .index = 0 } },
+	{ "a tried one is passed over", { TRIED(1), FREE(2, 1, 0) }, 2, false, { .index = 1 } },
+	{ "a resting one is passed over", { RESTS(1, REST_THROTTLED, 5), FREE(2, 1, 0) }, 2, false, { .index = 1 } },
+	{ "one that is being probed is passed over", { PROBED(1, REST_THROTTLED), FREE(2, 1, 0) }, 2, false,
+	    { .index = 1 } },
+	{ "a due probe goes by priority", { FREE(2, 1, 0), DUE(1) }, 2, false, { .index = 1, .probe = true } },
+	{ "a due probe is not preferred", { FREE(1, 1, 0), DUE(2) }, 2, false, { .index = 0 } },
+	{ "all were tried", { TRIED(1), TRIED(2) }, 2, false, { .index = SELECT_NONE } },
+	{ "who was tried does not count as throttled", { TRIED_AND_THROTTLED(1) }, 1, false, { .index = SELECT_NONE } },
+	{ "all throttled: the soonest", { RESTS(1, REST_THROTTLED, 9), RESTS(2, REST_THROTTLED, 5) }, 2, false,
+	    { .index = SELECT_NONE, .throttled = true, .throttled_until_ms = NOW_MS + 5 } },
+	{ "throttled and being probed: now", { RESTS(1, REST_THROTTLED, 9), PROBED(2, REST_THROTTLED) }, 2, false,
+	    { .index = SELECT_NONE, .throttled = true, .throttled_until_ms = NOW_MS } },
+	{ "one throttled, one failing: nobody is forced",
+	    { RESTS(1, REST_THROTTLED, 9), RESTS(2, REST_UNREACHABLE, 5) }, 2, false,
+	    { .index = SELECT_NONE, .throttled = true, .throttled_until_ms = NOW_MS + 9 } },
+	{ "all failing: the soonest all the same", { RESTS(1, REST_SERVER_ERROR, 9), RESTS(2, REST_UNREACHABLE, 5) }, 2,
+	    false, { .index = 1, .forced = true } },
+	{ "but once a request", { RESTS(1, REST_SERVER_ERROR, 9), RESTS(2, REST_UNREACHABLE, 5) }, 2, true,
+	    { .index = SELECT_NONE } },
+	{ "failing and tried are not forced", { TRIED(1), RESTS(2, REST_UNREACHABLE, 5) }, 2, false,
+	    { .index = 1, .forced = true } },
+	{ "a throttled one that was tried forbids no force", { TRIED_AND_THROTTLED(1), RESTS(2, REST_UNREACHABLE, 5) },
+	    2, false, { .index = 1, .forced = true } },
+	{ "forced among those as soon: by priority", { RESTS(2, REST_SERVER_ERROR, 5), RESTS(1, REST_SERVER_ERROR, 5) },
+	    2, false, { .index = 1, .forced = true } },
+	{ "one that failed and is being probed is the soonest",
+	    { RESTS(1, REST_SERVER_ERROR, 5), PROBED(2, REST_UNREACHABLE) }, 2, false, { .index = 1, .forced = true } },
+	{ "misconfigured ones last", { RESTS(1, REST_CREDENTIALS, 1), RESTS(2, REST_SERVER_ERROR, 5) }, 2, false,
+	    { .index = 1, .forced = true } },
+	{ "a missing deployment last", { RESTS(2, REST_SERVER_ERROR, 5), RESTS(1, REST_MISSING_DEPLOYMENT, 1) }, 2,
+	    false, { .index = 0, .forced = true } },
+	{ "a missing deployment, for the true 404", { RESTS(1, REST_MISSING_DEPLOYMENT, 9) }, 1, false,
+	    { .index = 0, .forced = true } },
+	{ "refused credentials, for want of others", { RESTS(1, REST_CREDENTIALS, 9), TRIED(1) }, 2, false,
+	    { .index = 0, .forced = true } },
+};
+
+static void
+selects(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+		for (uint64_t random = 0; random < 32; random++) {
+			struct selection got = select_backend(cases[i].candidates, cases[i].count, NOW_MS,
+			    random * UINT64_C(0x9e3779b97f4a7c15), !cases[i].refuse_forced);
+
+			if (got.index != cases[i].want.index || got.probe != cases[i].want.probe ||
+			    got.forced != cases[i].want.forced || got.throttled != cases[i].want.throttled ||
+			    got.throttled_until_ms != cases[i].want.throttled_until_ms)
+				fail_msg("%s: index %zd probe %d forced %d throttled %d until %llu", cases[i].behaviour,
+				    (ptrdiff_t)got.index, got.probe, got.forced, got.throttled,
+				    (unsigned long long)got.throttled_until_ms);
+		}
+	}
+}
+
+/* ---- properties ------------------------------------------------------------------------------------------------- */
+
+#define MANY 24
+
+static size_t
+make_candidates(struct random *random, struct candidate *candidates)
+{
+	size_t count = (size_t)random_below(random, MANY + 1);
+
+	for (size_t i = 0; i < count; i++) {
+		struct candidate *candidate = &candidates[i];
+
+		memset(candidate, 0, sizeof(*candidate));
+		candidate->priority = (uint32_t)random_below(random, 3);
+		candidate->weight = 1 + (uint32_t)random_below(random, 4);
+		candidate->in_flight = (uint32_t)random_below(random, 4);
+		candidate->excluded = random_below(random, 3) == 0;
+		/* Three times in four mostly resting, so that both halves of the decision are met. */
+		candidate->availability = (enum availability)random_below(random, 4);
+		if (random_below(random, 4) != 0 && candidate->availability != PROBING)
+			candidate->availability = RESTING;
+		if (candidate->availability != AVAILABLE)
+			candidate->reason = (enum rest_reason)(1 + random_below(random, 5));
+		if (candidate->availability == RESTING)
+			candidate->until_ms = NOW_MS + 1 + random_below(random, 50);
+	}
+	return count;
+}
+
+static bool
+eligible(const struct candidate *candidate)
+{
+	return !candidate->excluded && (candidate->availability == AVAILABLE || candidate->availability == PROBE_DUE);
+}
+
+static void
+check_chosen(const struct candidate *candidates, size_t count, const struct candidate *chosen)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!eligible(&candidates[i]))
+			continue;
+		assert_true(chosen->priority <= candidates[i].priority);
+		if (chosen->priority == candidates[i].priority)
+			assert_true((uint64_t)chosen->in_flight * candidates[i].weight <=
+				    (uint64_t)candidates[i].in_flight * chosen->weight);
+	}
+}
+
+static void
+holds_for_any_candidates(void **state)
+{
+	struct candidate candidates[MANY];
+	struct random random;
+
+	(void)state;
+	random_seed(&random, 20261122);
+	for (int round = 0; round < 200000; round++) {
+		size_t count = make_candidates(&random, candidates);
+		bool allow_forced = random_below(&random, 2) == 0, any_eligible = false, any_throttled = false,
+		     any_error = false;
+		struct selection got = select_backend(candidates, count, NOW_MS, random_next(&random), allow_forced);
+
+		for (size_t i = 0; i < count; i++) {
+			any_eligible |= eligible(&candidates[i]);
+			if (candidates[i].excluded || eligible(&candidates[i]))
+				continue;
+			any_throttled |= candidates[i].reason == REST_THROTTLED;
+			any_error |= candidates[i].reason != REST_THROTTLED;
+		}
+		if (any_eligible) {
+			assert_true(got.index < count && eligible(&candidates[got.index]));
+			assert_true(!got.forced && !got.throttled);
+			assert_true(got.probe == (candidates[got.index].availability == PROBE_DUE));
+			check_chosen(candidates, count, &candidates[got.index]);
+		} else if (allow_forced && any_error && !any_throttled) {
+			assert_true(got.index < count && !candidates[got.index].excluded);
+			assert_true(got.forced && !got.probe && !got.throttled);
+		} else {
+			assert_true(got.index == SELECT_NONE && !got.forced && !got.probe);
+			assert_true(got.throttled == any_throttled);
+			assert_true(!got.throttled || got.throttled_until_ms >= NOW_MS);
+		}
+	}
+}
+
+static void
+shares_ties_by_weight(void **state)
+{
+	static const struct candidate candidates[] = { FREE(1, 1, 0), TRIED(1), FREE(1, 3, 0), FREE(1, 6, 0),
+		FREE(2, 90, 0), FREE(1, 50, 1) };
+	static const double want[] = { 0.1, 0, 0.3, 0.6, 0, 0 };
+	const int rounds = 200000;
+	int counts[ARRAY_COUNT(candidates)] = { 0 };
+	struct random random;
+
+	(void)state;
+	random_seed(&random, 7);
+	for (int i = 0; i < rounds; i++)
+		counts[select_backend(candidates, ARRAY_COUNT(candidates), NOW_MS, random_next(&random), true).index]++;
+	for (size_t i = 0; i < ARRAY_COUNT(candidates); i++) {
+		double share = (double)counts[i] / rounds;
+
+		/* Five standard deviations are below 0.0055. */
+		if (share < want[i] - 0.006 || share > want[i] + 0.006)
+			fail_msg("candidate %zu has %.4f instead of %.4f", i, share, want[i]);
+	}
+}
+
+/* Requests that never end pile up in proportion to weight. */
+static void
+fills_by_weight(void **state)
+{
+	struct candidate candidates[] = { FREE(1, 1, 0), FREE(1, 2, 0), FREE(1, 5, 0) };
+	struct random random;
+
+	(void)state;
+	random_seed(&random, 11);
+	for (int i = 0; i < 8000; i++)
+		candidates[select_backend(candidates, 3, NOW_MS, random_next(&random), true).index].in_flight++;
+	assert_int_equal(candidates[0].in_flight, 1000);
+	assert_int_equal(candidates[1].in_flight, 2000);
+	assert_int_equal(candidates[2].in_flight, 5000);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(selects),
+		cmocka_unit_test(holds_for_any_candidates),
+		cmocka_unit_test(shares_ties_by_weight),
+		cmocka_unit_test(fills_by_weight),
+	};
+
+	return cmocka_run_group_tests_name("policy/select", tests, NULL, NULL);
+}

@@ -1,0 +1,463 @@
+/* Rests, probes, deployment numbers and backend states: alone, and with many threads at once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+
+#include "base/compiler.h"
+#include "base/random.h"
+#include "policy/state.h"
+
+static void
+starts_available(void **state)
+{
+	struct rest rest = { 0 };
+
+	(void)state;
+	assert_int_equal(rest_availability(&rest, 0), AVAILABLE);
+	assert_int_equal(rest_reason(&rest), REST_NONE);
+	assert_int_equal(rest_until_ms(&rest), 0);
+	assert_int_equal(rest_in_flight(&rest), 0);
+	assert_false(rest_take_probe(&rest, 100, 50));
+	assert_false(rest_succeeded(&rest, 100));
+}
+
+static void
+a_late_short_rest_never_shortens(void **state)
+{
+	struct rest rest = { 0 };
+
+	(void)state;
+	assert_true(rest_begin(&rest, 5000, REST_THROTTLED));
+	assert_false(rest_begin(&rest, 3000, REST_SERVER_ERROR));
+	assert_false(rest_begin(&rest, 5000, REST_SERVER_ERROR));
+	assert_int_equal(rest_until_ms(&rest), 5000);
+	assert_int_equal(rest_reason(&rest), REST_THROTTLED);
+	assert_true(rest_begin(&rest, 5001, REST_SERVER_ERROR));
+	assert_int_equal(rest_until_ms(&rest), 5001);
+	assert_int_equal(rest_reason(&rest), REST_SERVER_ERROR);
+}
+
+static void
+a_rest_may_be_endless(void **state)
+{
+	struct rest rest = { 0 };
+
+	(void)state;
+	assert_true(rest_begin(&rest, UINT64_MAX, REST_MISSING_DEPLOYMENT));
+	assert_int_equal(rest_until_ms(&rest), UINT64_MAX >> 8);
+	assert_int_equal(rest_reason(&rest), REST_MISSING_DEPLOYMENT);
+	assert_int_equal(rest_availability(&rest, (UINT64_MAX >> 8) - 1), RESTING);
+	assert_false(rest_begin(&rest, UINT64_MAX - 1, REST_THROTTLED));
+}
+
+static void
+one_probe_goes_first(void **state)
+{
+	struct rest rest = { 0 };
+
+	(void)state;
+	assert_true(rest_begin(&rest, 5000, REST_THROTTLED));
+	assert_int_equal(rest_availability(&rest, 4999), RESTING);
+	assert_false(rest_take_probe(&rest, 4999, 100));
+	assert_int_equal(rest_availability(&rest, 5000), PROBE_DUE);
+	assert_true(rest_take_probe(&rest, 5000, 100));
+	assert_false(rest_take_probe(&rest, 5000, 100));
+	assert_false(rest_take_probe(&rest, 5099, 100));
+	assert_int_equal(rest_availability(&rest, 5099), PROBING);
+	/* A lease that ran out frees the place. */
+	assert_int_equal(rest_availability(&rest, 5100), PROBE_DUE);
+	assert_true(rest_take_probe(&rest, 5100, 100));
+	rest_end_probe(&rest);
+	assert_int_equal(rest_availability(&rest, 5101), PROBE_DUE);
+	assert_true(rest_take_probe(&rest, 5101, UINT64_MAX));
+	assert_int_equal(rest_availability(&rest, UINT64_MAX - 1), PROBING);
+}
+
+static void
+a_probe_that_succeeds_opens_the_gate(void **state)
+{
+	struct rest rest = { 0 };
+
+	(void)state;
+	assert_true(rest_begin(&rest, 5000, REST_THROTTLED));
+	assert_true(rest_take_probe(&rest, 5000, 100));
+	assert_true(rest_succeeded(&rest, 5050));
+	rest_end_probe(&rest);
+	assert_int_equal(rest_availability(&rest, 5050), AVAILABLE);
+	assert_false(rest_succeeded(&rest, 5051));
+}
+
+static void
+a_probe_that_fails_rests_again(void **state)
+{
+	struct rest rest = { 0 };
+
+	(void)state;
+	assert_true(rest_begin(&rest, 5000, REST_THROTTLED));
+	assert_true(rest_take_probe(&rest, 5000, 100));
+	assert_true(rest_begin(&rest, 6000, REST_SERVER_ERROR));
+	assert_int_equal(rest_availability(&rest, 5050), RESTING);
+	rest_end_probe(&rest);
+	assert_int_equal(rest_availability(&rest, 5999), RESTING);
+	assert_int_equal(rest_availability(&rest, 6000), PROBE_DUE);
+}
+
+static void
+success_clears_no_rest_that_runs(void **state)
+{
+	struct rest rest = { 0 };
+
+	(void)state;
+	assert_true(rest_begin(&rest, 5000, REST_THROTTLED));
+	assert_false(rest_succeeded(&rest, 4999));
+	assert_int_equal(rest_availability(&rest, 4999), RESTING);
+	assert_true(rest_succeeded(&rest, 5000));
+}
+
+static void
+names_reasons(void **state)
+{
+	(void)state;
+	assert_string_equal(rest_reason_name(REST_NONE), "none");
+	assert_string_equal(rest_reason_name(REST_THROTTLED), "throttled");
+	assert_string_equal(rest_reason_name(REST_SERVER_ERROR), "server error");
+	assert_string_equal(rest_reason_name(REST_UNREACHABLE), "unreachable");
+	assert_string_equal(rest_reason_name(REST_CREDENTIALS), "credentials refused");
+	assert_string_equal(rest_reason_name(REST_MISSING_DEPLOYMENT), "missing deployment");
+}
+
+/* ---- many threads ----------------------------------------------------------------------------------------------- */
+
+#define THREADS 8
+#define ROUNDS 20000
+
+struct crowd {
+	struct rest rest;
+	_Atomic uint64_t longest_ms;
+	_Atomic unsigned probes_now;
+	_Atomic unsigned probes;
+	_Atomic unsigned moved;
+	_Atomic unsigned numbers_given;
+	struct deployment_table *table;
+	struct backend_state *backend;
+};
+
+static void
+run_crowd(void *(*work)(void *), struct crowd *crowd)
+{
+	pthread_t threads[THREADS];
+
+	for (size_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, work, crowd), 0);
+	for (size_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+}
+
+static void *
+begin_rests(void *context)
+{
+	struct crowd *crowd = context;
+	struct random random;
+	uint64_t longest_ms = 0, seen_ms = 0;
+
+	random_seed(&random, (uint64_t)(uintptr_t)&random);
+	for (int i = 0; i < ROUNDS; i++) {
+		uint64_t until_ms = random_below(&random, 1000000);
+
+		rest_attempt_began(&crowd->rest);
+		longest_ms = until_ms > longest_ms ? until_ms : longest_ms;
+		crowd->moved += rest_begin(&crowd->rest, until_ms, REST_THROTTLED);
+		/* What is seen never goes back, and never lags behind what this thread itself asked for. */
+		if (rest_until_ms(&crowd->rest) < seen_ms || rest_until_ms(&crowd->rest) < longest_ms)
+			return context;
+		seen_ms = rest_until_ms(&crowd->rest);
+		rest_attempt_ended(&crowd->rest);
+	}
+	for (uint64_t current = crowd->longest_ms; current < longest_ms;) {
+		if (atomic_compare_exchange_weak(&crowd->longest_ms, &current, longest_ms))
+			break;
+	}
+	return NULL;
+}
+
+static void
+the_longest_of_many_rests_stands(void **state)
+{
+	struct crowd crowd = { 0 };
+
+	(void)state;
+	run_crowd(begin_rests, &crowd);
+	assert_int_equal(rest_until_ms(&crowd.rest), crowd.longest_ms);
+	assert_int_equal(rest_in_flight(&crowd.rest), 0);
+	assert_true(crowd.moved > 0);
+}
+
+static void *
+take_probes(void *context)
+{
+	struct crowd *crowd = context;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		if (!rest_take_probe(&crowd->rest, 1000, 1000))
+			continue;
+		crowd->probes++;
+		if (++crowd->probes_now != 1)
+			crowd->probes += 1000000;
+		crowd->probes_now--;
+		rest_end_probe(&crowd->rest);
+	}
+	return NULL;
+}
+
+static void
+of_many_one_is_the_probe(void **state)
+{
+	struct crowd crowd = { 0 };
+
+	(void)state;
+	assert_true(rest_begin(&crowd.rest, 500, REST_THROTTLED));
+	run_crowd(take_probes, &crowd);
+	assert_in_range(crowd.probes, 1, THREADS * ROUNDS);
+	assert_int_equal(rest_availability(&crowd.rest, 1000), PROBE_DUE);
+}
+
+static void *
+fail_and_succeed(void *context)
+{
+	struct crowd *crowd = context;
+	struct random random;
+
+	random_seed(&random, (uint64_t)(uintptr_t)&random);
+	for (uint64_t now_ms = 1; now_ms < ROUNDS; now_ms++) {
+		if (random_below(&random, 4) == 0)
+			rest_begin(&crowd->rest, now_ms + 50, REST_SERVER_ERROR);
+		else
+			rest_succeeded(&crowd->rest, now_ms);
+		if (rest_availability(&crowd->rest, now_ms) == PROBE_DUE && rest_take_probe(&crowd->rest, now_ms, 10))
+			rest_end_probe(&crowd->rest);
+	}
+	/* The very last to say something: a rest that outlives every success. */
+	rest_begin(&crowd->rest, 2 * ROUNDS, REST_UNREACHABLE);
+	rest_succeeded(&crowd->rest, ROUNDS);
+	return NULL;
+}
+
+static void
+success_races_failure_and_loses(void **state)
+{
+	struct crowd crowd = { 0 };
+
+	(void)state;
+	run_crowd(fail_and_succeed, &crowd);
+	assert_int_equal(rest_until_ms(&crowd.rest), 2 * ROUNDS);
+	assert_int_equal(rest_reason(&crowd.rest), REST_UNREACHABLE);
+}
+
+/* ---- deployment names ------------------------------------------------------------------------------------------- */
+
+static struct slice
+numbered(char *out, size_t size, const char *prefix, unsigned number)
+{
+	int length = snprintf(out, size, "%s-%u", prefix, number);
+
+	return slice_of(out, (size_t)length);
+}
+
+static void
+gives_each_name_a_number(void **state)
+{
+	struct deployment_table *table = deployment_table_new();
+	unsigned gpt, ada;
+
+	(void)state;
+	assert_int_equal(deployment_count(table), 1);
+	assert_int_equal(deployment_find(table, SLICE("gpt-4o")), DEPLOYMENT_OTHER);
+	gpt = deployment_add_configured(table, SLICE("gpt-4o"));
+	ada = deployment_learn(table, SLICE("text-embedding-3-small"));
+	assert_int_not_equal(gpt, DEPLOYMENT_OTHER);
+	assert_int_not_equal(ada, DEPLOYMENT_OTHER);
+	assert_int_not_equal(gpt, ada);
+	assert_int_equal(deployment_add_configured(table, SLICE("gpt-4o")), gpt);
+	assert_int_equal(deployment_learn(table, SLICE("gpt-4o")), gpt);
+	assert_int_equal(deployment_add_configured(table, SLICE("text-embedding-3-small")), ada);
+	assert_int_equal(deployment_find(table, SLICE("gpt-4o")), gpt);
+	assert_int_equal(deployment_find(table, SLICE("GPT-4o")), DEPLOYMENT_OTHER);
+	assert_int_equal(deployment_find(table, SLICE("gpt-4")), DEPLOYMENT_OTHER);
+	assert_int_equal(deployment_count(table), 3);
+	assert_true(slice_equals(deployment_name(table, gpt), SLICE("gpt-4o")));
+	assert_true(slice_equals(deployment_name(table, DEPLOYMENT_OTHER), SLICE("other")));
+	assert_true(slice_equals(deployment_name(table, 3), SLICE("other")));
+	assert_true(slice_equals(deployment_name(table, UINT32_MAX), SLICE("other")));
+	deployment_table_free(&table);
+	assert_null(table);
+	deployment_table_free(&table);
+}
+
+static void
+refuses_names_that_do_not_fit(void **state)
+{
+	struct deployment_table *table = deployment_table_new();
+	char name[DEPLOYMENT_NAME_MAX_BYTES + 1];
+
+	(void)state;
+	memset(name, 'a', sizeof(name));
+	assert_int_equal(deployment_learn(table, SLICE_EMPTY), DEPLOYMENT_OTHER);
+	assert_int_equal(deployment_find(table, SLICE_EMPTY), DEPLOYMENT_OTHER);
+	assert_int_equal(deployment_learn(table, slice_of(name, sizeof(name))), DEPLOYMENT_OTHER);
+	assert_int_equal(deployment_find(table, slice_of(name, sizeof(name))), DEPLOYMENT_OTHER);
+	assert_int_not_equal(deployment_learn(table, slice_of(name, sizeof(name) - 1)), DEPLOYMENT_OTHER);
+	assert_int_not_equal(deployment_find(table, slice_of(name, sizeof(name) - 1)), DEPLOYMENT_OTHER);
+	deployment_table_free(&table);
+}
+
+static void
+bounds_what_is_learned_and_configured_apart(void **state)
+{
+	struct deployment_table *table = deployment_table_new();
+	char name[32];
+
+	(void)state;
+	for (unsigned i = 0; i < DEPLOYMENTS_LEARNED_MAX; i++)
+		assert_int_equal(deployment_learn(table, numbered(name, sizeof(name), "learned", i)), 1 + i);
+	assert_int_equal(deployment_learn(table, SLICE("one-more")), DEPLOYMENT_OTHER);
+	assert_int_equal(deployment_learn(table, SLICE("learned-7")), 8);
+
+	/* A configuration that names a learned one gives its place back. */
+	assert_int_equal(deployment_add_configured(table, SLICE("learned-7")), 8);
+	assert_int_equal(deployment_learn(table, SLICE("one-more")), DEPLOYMENTS_LEARNED_MAX + 1);
+	assert_int_equal(deployment_learn(table, SLICE("two-more")), DEPLOYMENT_OTHER);
+
+	for (unsigned i = 1; i < DEPLOYMENTS_CONFIGURED_MAX; i++)
+		assert_int_not_equal(
+		    deployment_add_configured(table, numbered(name, sizeof(name), "configured", i)), DEPLOYMENT_OTHER);
+	assert_int_equal(deployment_add_configured(table, SLICE("beyond")), DEPLOYMENT_OTHER);
+	assert_int_equal(deployment_add_configured(table, SLICE("learned-8")), 9);
+	assert_int_equal(deployment_learn(table, SLICE("two-more")), DEPLOYMENT_OTHER);
+	assert_int_equal(deployment_count(table), DEPLOYMENTS_MAX);
+
+	for (unsigned i = 0; i < deployment_count(table); i++)
+		assert_int_equal(deployment_find(table, deployment_name(table, i)), i);
+	assert_int_equal(deployment_find(table, SLICE("beyond")), DEPLOYMENT_OTHER);
+	deployment_table_free(&table);
+}
+
+static void *
+learn_names(void *context)
+{
+	struct crowd *crowd = context;
+	struct random random;
+	char text[32];
+
+	random_seed(&random, (uint64_t)(uintptr_t)&random);
+	for (int i = 0; i < ROUNDS; i++) {
+		/* Of twice as many names as there is room for. */
+		struct slice name =
+		    numbered(text, sizeof(text), "name", (unsigned)random_below(&random, 2 * DEPLOYMENTS_LEARNED_MAX));
+		unsigned number =
+		    i % 2 == 0 ? deployment_learn(crowd->table, name) : deployment_find(crowd->table, name);
+
+		if (number == DEPLOYMENT_OTHER)
+			continue;
+		crowd->numbers_given++;
+		if (number >= deployment_count(crowd->table) ||
+		    !slice_equals(deployment_name(crowd->table, number), name))
+			crowd->moved++;
+	}
+	return NULL;
+}
+
+static void
+many_learn_at_once(void **state)
+{
+	struct crowd crowd = { .table = deployment_table_new() };
+
+	(void)state;
+	run_crowd(learn_names, &crowd);
+	assert_int_equal(crowd.moved, 0);
+	assert_true(crowd.numbers_given > 0);
+	assert_int_equal(deployment_count(crowd.table), 1 + DEPLOYMENTS_LEARNED_MAX);
+	for (unsigned i = 1; i < deployment_count(crowd.table); i++)
+		assert_int_equal(deployment_find(crowd.table, deployment_name(crowd.table, i)), i);
+	deployment_table_free(&crowd.table);
+}
+
+/* ---- a backend's state ------------------------------------------------------------------------------------------ */
+
+static void
+a_state_begins_clean_and_aligned(void **state)
+{
+	struct backend_state *backend = backend_state_new("openai1", "https://openai1.openai.azure.com");
+	struct backend_state *again = backend_state_share(backend);
+
+	(void)state;
+	assert_ptr_equal(backend, again);
+	assert_int_equal((uintptr_t)backend % 64, 0);
+	assert_string_equal(backend->name, "openai1");
+	assert_string_equal(backend->url, "https://openai1.openai.azure.com");
+	assert_int_equal(rest_availability(&backend->whole, 1), AVAILABLE);
+	assert_int_equal(rest_availability(&backend->deployments[DEPLOYMENTS_MAX - 1], 1), AVAILABLE);
+	backend_state_release(&backend);
+	assert_null(backend);
+	assert_string_equal(again->name, "openai1");
+	backend_state_release(&again);
+	assert_null(again);
+	backend_state_release(&again);
+}
+
+static void *
+share_and_release(void *context)
+{
+	struct crowd *crowd = context;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		struct backend_state *mine = backend_state_share(crowd->backend);
+
+		rest_attempt_began(&mine->whole);
+		rest_attempt_ended(&mine->whole);
+		backend_state_release(&mine);
+	}
+	return NULL;
+}
+
+static void
+many_share_a_state(void **state)
+{
+	struct crowd crowd = { .backend = backend_state_new("openai1", "http://127.0.0.1") };
+
+	(void)state;
+	run_crowd(share_and_release, &crowd);
+	assert_int_equal(crowd.backend->references, 1);
+	backend_state_release(&crowd.backend);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(starts_available),
+		cmocka_unit_test(a_late_short_rest_never_shortens),
+		cmocka_unit_test(a_rest_may_be_endless),
+		cmocka_unit_test(one_probe_goes_first),
+		cmocka_unit_test(a_probe_that_succeeds_opens_the_gate),
+		cmocka_unit_test(a_probe_that_fails_rests_again),
+		cmocka_unit_test(success_clears_no_rest_that_runs),
+		cmocka_unit_test(names_reasons),
+		cmocka_unit_test(the_longest_of_many_rests_stands),
+		cmocka_unit_test(of_many_one_is_the_probe),
+		cmocka_unit_test(success_races_failure_and_loses),
+		cmocka_unit_test(gives_each_name_a_number),
+		cmocka_unit_test(refuses_names_that_do_not_fit),
+		cmocka_unit_test(bounds_what_is_learned_and_configured_apart),
+		cmocka_unit_test(many_learn_at_once),
+		cmocka_unit_test(a_state_begins_clean_and_aligned),
+		cmocka_unit_test(many_share_a_state),
+	};
+
+	return cmocka_run_group_tests_name("policy/state", tests, NULL, NULL);
+}
