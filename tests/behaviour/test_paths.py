@@ -46,7 +46,7 @@ def test_an_absolute_targets_authority_chooses_nothing(scene):
     assert backend.requests[-1].header("host") == backend.authority
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:1", "evil.example", "localhost", ""])
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "evil.example", "localhost"])
 def test_host_chooses_nothing(scene, host):
     backend, daemon = scene
     assert daemon.call("POST", CHAT_PATH, body=CHAT_BODY, host=host).status == 200
