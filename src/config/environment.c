@@ -209,9 +209,9 @@ numbered(const char *before, uint64_t number, const char *after)
 	return text;
 }
 
-/* Puts a variable's value into the tree, if it is set. */
+/* Puts a variable's value into the tree, if it is set. group_name: below that member of object, or NULL. */
 static void
-put(struct load *load, json_t *object, const char *key, const char *value, const char *variable)
+put(struct load *load, json_t *object, const char *group_name, const char *key, const char *value, const char *variable)
 {
 	json_t *string;
 
@@ -221,7 +221,7 @@ put(struct load *load, json_t *object, const char *key, const char *value, const
 	if (string == NULL)
 		config_faults_add(load->faults, variable, "is not valid UTF-8");
 	else
-		set(object, key, string);
+		set(group_name != NULL ? group(object, group_name) : object, key, string);
 }
 
 static void
@@ -246,9 +246,7 @@ put_backend(struct load *load, json_t *backends, size_t index, const struct numb
 		char *variable = numbered(PREFIX, from->number, places[i].variable);
 		const char *note = i == SUFFIX_APIKEY && !has_key ? "is not set, which stands for managed_identity" : NULL;
 
-		if (from->values[i] != NULL)
-			put(load, places[i].group != NULL ? group(backend, places[i].group) : backend, places[i].key,
-			    from->values[i], variable);
+		put(load, backend, places[i].group, places[i].key, from->values[i], variable);
 		add_alias(load, numbered("backends[", index, places[i].path), variable, note);
 	}
 	if (json_array_append_new(backends, backend) != 0)
@@ -281,7 +279,7 @@ put_client(struct load *load, json_t *root, const char *key)
 	clients = json_array();
 	client = json_object();
 	set(client, "name", json_string("client"));
-	put(load, client, "key", key, "CLIENT_KEY");
+	put(load, client, NULL, "key", key, "CLIENT_KEY");
 	if (json_array_append_new(clients, client) != 0)
 		fatal("a JSON tree cannot be built: out of memory");
 	set(root, "clients", clients);
@@ -317,7 +315,7 @@ put_plain_variables(struct load *load, json_t *root)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(places); i++) {
-		put(load, group(root, places[i].group), places[i].key, look_up_filled(load, places[i].variable),
+		put(load, root, places[i].group, places[i].key, look_up_filled(load, places[i].variable),
 		    places[i].variable);
 		add_alias(load, memory_copy_string(places[i].path), memory_copy_string(places[i].variable), NULL);
 	}

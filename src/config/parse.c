@@ -437,7 +437,8 @@ check_required(struct load *load, const struct field_table *table, struct slice 
 		const char *key = path_below(field, group);
 		struct buffer expected = { 0 };
 
-		if (key == NULL || (field->flags & FIELD_REQUIRED) == 0 || json_object_get(json, key) != NULL)
+		if (key == NULL || (field->flags & FIELD_REQUIRED) == 0 || json_object_get(json, key) != NULL ||
+		    load_has_fault(load, key))
 			continue;
 		describe_expected(field, &expected);
 		load_fault(load, key, "is missing; expected %.*s", SLICE_PRINT(buffer_slice(&expected)));
