@@ -3,9 +3,9 @@
 #include "base/compiler.h"
 
 #define MS_PER_SECOND 1000U
-#define MS_PER_MINUTE (60U * MS_PER_SECOND)
-#define MS_PER_HOUR (60U * MS_PER_MINUTE)
-#define MS_PER_DAY (24U * MS_PER_HOUR)
+#define MS_PER_MINUTE 60000U
+#define MS_PER_HOUR 3600000U
+#define MS_PER_DAY 86400000U
 
 /* What one place says. Zero and less are kept apart from absent: they count, but only if nobody says more. */
 struct reading {

@@ -136,6 +136,8 @@ names_reasons(void **state)
 
 #define THREADS 8
 #define ROUNDS 20000
+/* Longer than any of the rounds. */
+#define OUTLIVES_MS 40000U
 
 struct crowd {
 	struct rest rest;
@@ -243,7 +245,7 @@ fail_and_succeed(void *context)
 			rest_end_probe(&crowd->rest);
 	}
 	/* The very last to say something: a rest that outlives every success. */
-	rest_begin(&crowd->rest, 2 * ROUNDS, REST_UNREACHABLE);
+	rest_begin(&crowd->rest, OUTLIVES_MS, REST_UNREACHABLE);
 	rest_succeeded(&crowd->rest, ROUNDS);
 	return NULL;
 }
@@ -255,7 +257,7 @@ success_races_failure_and_loses(void **state)
 
 	(void)state;
 	run_crowd(fail_and_succeed, &crowd);
-	assert_int_equal(rest_until_ms(&crowd.rest), 2 * ROUNDS);
+	assert_int_equal(rest_until_ms(&crowd.rest), OUTLIVES_MS);
 	assert_int_equal(rest_reason(&crowd.rest), REST_UNREACHABLE);
 }
 
@@ -357,8 +359,8 @@ learn_names(void *context)
 	random_seed(&random, (uint64_t)(uintptr_t)&random);
 	for (int i = 0; i < ROUNDS; i++) {
 		/* Of twice as many names as there is room for. */
-		struct slice name =
-		    numbered(text, sizeof(text), "name", (unsigned)random_below(&random, 2 * DEPLOYMENTS_LEARNED_MAX));
+		struct slice name = numbered(
+		    text, sizeof(text), "name", (unsigned)random_below(&random, UINT64_C(2) * DEPLOYMENTS_LEARNED_MAX));
 		unsigned number =
 		    i % 2 == 0 ? deployment_learn(crowd->table, name) : deployment_find(crowd->table, name);
 
