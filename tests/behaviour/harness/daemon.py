@@ -189,6 +189,10 @@ class Daemon:
         finally:
             self.remove()
 
+    def stop_and_keep_lines(self):
+        """Stops it, so that nothing more can be logged; lines and errors stay readable."""
+        self.stop()
+
     def ended(self):
         """Says that the test has ended the daemon itself."""
         self.stopped = True
