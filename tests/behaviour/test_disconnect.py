@@ -161,3 +161,13 @@ def test_a_left_request_has_its_access_line(stage):
     backend.await_requests(1)
     client.reset()
     daemon.wait_for_line(r"POST /openai/deployments/gpt-4o/chat/completions.*\b499\b")
+
+
+def test_a_caller_that_leaves_while_a_backend_is_connected_to_is_gone(stage):
+    second = stage.backend()
+    daemon = stage.daemon(in_order(stage.never_accepts(), second), timeouts={"connect_ms": 60_000})
+    client = daemon.open_chat(daemon.client())
+    daemon.wait_for_line("Proxying to")
+    client.reset()
+    daemon.wait_for_line(r"POST /openai/deployments/gpt-4o/chat/completions.*\b499\b", seconds=2)
+    assert not second.requests

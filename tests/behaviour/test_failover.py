@@ -57,7 +57,7 @@ def test_a_connection_that_is_not_taken_up_is_retried(stage):
 
 def test_a_name_that_does_not_resolve_is_retried(stage):
     second = stage.backend()
-    daemon = stage.daemon(in_order({"url": "http://no-such-host.invalid"}, second))
+    daemon = stage.daemon(in_order({"url": "http://no-such-host.invalid"}, second), timeouts={"connect_ms": 2000})
     got = daemon.chat()
     assert got.status == 200
     assert got.outcomes == [("one", "connect"), ("two", "200")]

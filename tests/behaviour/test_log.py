@@ -121,7 +121,7 @@ def test_log_requests_false_turns_proxying_and_access_lines_off(stage):
     daemon = stage.daemon(in_order(stage.backend(answers.wait_ms(1_000)), stage.backend()), log={"requests": False})
     daemon.chat()
     daemon.wait_for_line("cooling down")
-    daemon.stop_and_keep_lines()
+    daemon.stop()
     assert not daemon.find_lines("Proxying to")
     assert not daemon.find_lines(ACCESS)
 
@@ -169,7 +169,7 @@ def test_secrets_prompts_and_answers_never_appear(stage, level, form):
     daemon.get("/unknown?api-key=query-secret", headers)
     daemon.call("POST", "/v1/chat/completions", headers, b'{"model":7,"x":"prompt-secret"')
     daemon.call("GET", "http://user:query-secret@host/openai/files?api-key=query-secret", headers)
-    daemon.stop_and_keep_lines()
+    daemon.stop()
     text = "\n".join(daemon.lines + daemon.errors)
     assert [secret for secret in SECRETS if secret in text] == []
 
@@ -188,6 +188,6 @@ def test_a_callers_text_cannot_forge_a_line(stage):
     assert daemon.post("/v1/chat/completions", body).status == 400
     daemon.call("POST", "/openai/deployments/a%0a2026-11-22T10:15:30.123Z%20info%20Forged/chat/completions", body=CHAT_BODY)
     daemon.call("POST", "/v1/embeddings", [("User-Agent", "\x1b[31mred\x85")], body={"model": "é\u2028x"})
-    daemon.stop_and_keep_lines()
+    daemon.stop()
     assert [line for line in daemon.lines if not RECORD.match(line)] == []
     assert not any("\x1b" in line for line in daemon.lines)

@@ -37,7 +37,7 @@ class Client:
         sock.connect(("127.0.0.1", port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
-            sock = tls.wrap_socket(sock, server_hostname="localhost")
+            sock = tls.wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=False)
         self.sock = sock
         self.wire = Wire(sock)
 

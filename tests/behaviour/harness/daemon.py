@@ -161,7 +161,7 @@ class Daemon:
         assert not SANITIZER_REPORT.search(text), text
 
     def stop(self):
-        """Stops it in good order: exit code 0, and no sanitizer has anything to say."""
+        """Stops it in good order: exit code 0, and no sanitizer has anything to say. lines and errors stay readable."""
         if self.stopped:
             return
         self.stopped = True
@@ -188,10 +188,6 @@ class Daemon:
             self.check_no_report()
         finally:
             self.remove()
-
-    def stop_and_keep_lines(self):
-        """Stops it, so that nothing more can be logged; lines and errors stay readable."""
-        self.stop()
 
     def ended(self):
         """Says that the test has ended the daemon itself."""
