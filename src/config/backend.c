@@ -192,8 +192,8 @@ load_deployment_map(struct load *load, struct config_backend *backend, json_t *j
 	json_t *value;
 
 	if (!json_is_object(json)) {
-		load_fault(load, NULL,
-		    "expected an object of names, such as { \"gpt-4o\": \"gpt-4o-ptu\" }, found %s", load_kind(json));
+		load_fault(load, NULL, "expected an object of names, such as { \"gpt-4o\": \"gpt-4o-ptu\" }, found %s",
+		    load_kind(json));
 		return;
 	}
 	if (json_object_size(json) == 0 || json_object_size(json) > CONFIG_DEPLOYMENTS_MAX) {
@@ -204,7 +204,8 @@ load_deployment_map(struct load *load, struct config_backend *backend, json_t *j
 	}
 	backend->has_map = true;
 	backend->deployments = memory_take_zeroed(json_object_size(json), sizeof(*backend->deployments));
-	json_object_foreach (json, key, value) {
+	json_object_foreach(json, key, value)
+	{
 		size_t mark = load_enter(load, key);
 		char *name = take_map_key(load, key);
 		char *backend_name = take_deployment_name(load, value);

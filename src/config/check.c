@@ -38,7 +38,8 @@ check_backends(struct load *load, const struct config *config)
 		(void)snprintf(member, sizeof(member), "backends[%zu].auth", i);
 		if (config->client_count > 0 && backend->auth.type == AUTH_PASSTHROUGH && !load_has_fault(load, member))
 			load_fault(load, member,
-			    "passthrough together with clients would hand the clients' keys to the backend; set auth.type "
+			    "passthrough together with clients would hand the clients' keys to the backend; set "
+			    "auth.type "
 			    "to api_key, or remove clients");
 	}
 }

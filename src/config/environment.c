@@ -77,7 +77,7 @@ static bool
 is_service_link(struct slice suffix)
 {
 	return slice_starts_with(suffix, SLICE("SERVICE_")) || slice_equals(suffix, SLICE("PORT")) ||
-	       slice_starts_with(suffix, SLICE("PORT_"));
+	    slice_starts_with(suffix, SLICE("PORT_"));
 }
 
 static void
@@ -187,12 +187,18 @@ group(json_t *root, const char *key)
 	return object;
 }
 
-/* Takes over path and variable. */
+/* Takes over the alias's path and variable. */
 static void
-add_alias(struct load *load, char *path, char *variable, const char *note)
+add_alias(struct load *load, struct load_alias alias)
 {
 	load->aliases = memory_resize(load->aliases, (load->alias_count + 1) * sizeof(*load->aliases));
-	load->aliases[load->alias_count++] = (struct load_alias){ path, variable, note };
+	load->aliases[load->alias_count++] = alias;
+}
+
+static void
+add_plain_alias(struct load *load, const char *path, const char *variable)
+{
+	add_alias(load, (struct load_alias){ memory_copy_string(path), memory_copy_string(variable), NULL });
 }
 
 static char *
@@ -244,10 +250,11 @@ put_backend(struct load *load, json_t *backends, size_t index, const struct numb
 	set(group(backend, "auth"), "type", json_string(has_key ? "api_key" : "managed_identity"));
 	for (size_t i = 0; i < SUFFIX_COUNT; i++) {
 		char *variable = numbered(PREFIX, from->number, places[i].variable);
-		const char *note = i == SUFFIX_APIKEY && !has_key ? "is not set, which stands for managed_identity" : NULL;
+		const char *note =
+		    i == SUFFIX_APIKEY && !has_key ? "is not set, which stands for managed_identity" : NULL;
 
 		put(load, backend, places[i].group, places[i].key, from->values[i], variable);
-		add_alias(load, numbered("backends[", index, places[i].path), variable, note);
+		add_alias(load, (struct load_alias){ numbered("backends[", index, places[i].path), variable, note });
 	}
 	if (json_array_append_new(backends, backend) != 0)
 		fatal("a JSON tree cannot be built: out of memory");
@@ -261,8 +268,8 @@ put_timeout(struct load *load, json_t *root, const char *value)
 	if (value == NULL)
 		return;
 	if (!slice_to_u64(slice_from(value), &seconds) || seconds < 1 || seconds > TIMEOUT_MAX_SECONDS) {
-		config_faults_add(load->faults, "HTTP_TIMEOUT_SECONDS", "expected a whole number from 1 to %u (seconds)",
-		    TIMEOUT_MAX_SECONDS);
+		config_faults_add(load->faults, "HTTP_TIMEOUT_SECONDS",
+		    "expected a whole number from 1 to %u (seconds)", TIMEOUT_MAX_SECONDS);
 		return;
 	}
 	set(group(root, "timeouts"), "response_ms", json_integer((json_int_t)seconds * 1000));
@@ -283,7 +290,7 @@ put_client(struct load *load, json_t *root, const char *key)
 	if (json_array_append_new(clients, client) != 0)
 		fatal("a JSON tree cannot be built: out of memory");
 	set(root, "clients", clients);
-	add_alias(load, memory_copy_string("clients"), memory_copy_string("CLIENT_KEY"), NULL);
+	add_plain_alias(load, "clients", "CLIENT_KEY");
 }
 
 static const char *
@@ -317,7 +324,7 @@ put_plain_variables(struct load *load, json_t *root)
 	for (size_t i = 0; i < ARRAY_COUNT(places); i++) {
 		put(load, root, places[i].group, places[i].key, look_up_filled(load, places[i].variable),
 		    places[i].variable);
-		add_alias(load, memory_copy_string(places[i].path), memory_copy_string(places[i].variable), NULL);
+		add_plain_alias(load, places[i].path, places[i].variable);
 	}
 	put_client(load, root, look_up(load, "CLIENT_KEY"));
 	put_timeout(load, root, look_up_filled(load, "HTTP_TIMEOUT_SECONDS"));
@@ -332,7 +339,7 @@ write_tree(struct load *load, const struct backend_list *list)
 		put_backend(load, backends, i, &list->items[i]);
 	set(root, "backends", backends);
 	put_plain_variables(load, root);
-	add_alias(load, memory_copy_string("backends"), memory_copy_string("BACKEND_n_URL"), NULL);
+	add_plain_alias(load, "backends", "BACKEND_n_URL");
 	return root;
 }
 

@@ -50,7 +50,8 @@ append_reference(struct load *load, struct slice inside, struct buffer *out)
 
 	if (name.length == 0 || name.length > NAME_MAX_BYTES || (rest.length > 0 && !has_default)) {
 		load_fault(load, NULL,
-		    "a reference must be ${NAME} or ${NAME:-default}, with a NAME of letters, digits and '_'; write $${ for "
+		    "a reference must be ${NAME} or ${NAME:-default}, with a NAME of letters, digits and '_'; write "
+		    "$${ for "
 		    "a literal ${");
 		return false;
 	}
@@ -60,9 +61,8 @@ append_reference(struct load *load, struct slice inside, struct buffer *out)
 	} else if (value != NULL) {
 		buffer_append_string(out, value);
 	} else {
-		load_fault(load, NULL,
-		    "the environment variable %.*s is not set; set it, or write ${%.*s:-default}", SLICE_PRINT(name),
-		    SLICE_PRINT(name));
+		load_fault(load, NULL, "the environment variable %.*s is not set; set it, or write ${%.*s:-default}",
+		    SLICE_PRINT(name), SLICE_PRINT(name));
 		return false;
 	}
 	return true;

@@ -19,13 +19,12 @@ format_text(const char *format, va_list arguments)
 	return text;
 }
 
-/* Takes over text. */
+/* Takes over the fault's texts. */
 static void
-append_fault(struct config_faults *faults, const char *path, char *text)
+append_fault(struct config_faults *faults, struct config_fault fault)
 {
 	faults->items = memory_resize(faults->items, (faults->count + 1) * sizeof(*faults->items));
-	faults->items[faults->count] = (struct config_fault){ memory_copy_string(path), text };
-	faults->count++;
+	faults->items[faults->count++] = fault;
 }
 
 void
@@ -34,7 +33,7 @@ config_faults_add(struct config_faults *faults, const char *path, const char *fo
 	va_list arguments;
 
 	va_start(arguments, format);
-	append_fault(faults, path, format_text(format, arguments));
+	append_fault(faults, (struct config_fault){ memory_copy_string(path), format_text(format, arguments) });
 	va_end(arguments);
 }
 
@@ -162,7 +161,8 @@ load_fault(struct load *load, const char *member, const char *format, ...)
 		config_faults_add(load->faults, alias->variable, "%s: %s", alias->note, text);
 		free(text);
 	} else {
-		append_fault(load->faults, alias != NULL ? alias->variable : path, text);
+		path = alias != NULL ? alias->variable : path;
+		append_fault(load->faults, (struct config_fault){ memory_copy_string(path), text });
 	}
 }
 

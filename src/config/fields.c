@@ -13,20 +13,26 @@
 #define GIB (1024U * MIB)
 #define DAY_MS 86400000U
 
-#define TEXT(key, type_, member, default_, shape_, about, ...)                                                          \
-	{ .path = (key), .type = FIELD_TEXT, MEMBER(type_, member), .default_text = (default_), .shape = &(shape_),     \
-	    .description = (about), ##__VA_ARGS__ }
-#define NUMBER(key, type_, member, default_, least, most, about, ...)                                                   \
-	{ .path = (key), .type = FIELD_NUMBER, MEMBER(type_, member), .default_number = (default_), .minimum = (least), \
-	    .maximum = (most), .description = (about), ##__VA_ARGS__ }
-#define TIME(key, member, default_, least, about)                                                                       \
+#define TEXT(key, type_, member, default_, shape_, about, ...) \
+	{ \
+		.path = (key), .type = FIELD_TEXT, MEMBER(type_, member), .default_text = (default_), \
+		.shape = &(shape_), .description = (about), ##__VA_ARGS__ \
+	}
+#define NUMBER(key, type_, member, default_, least, most, about, ...) \
+	{ \
+		.path = (key), .type = FIELD_NUMBER, MEMBER(type_, member), .default_number = (default_), \
+		.minimum = (least), .maximum = (most), .description = (about), ##__VA_ARGS__ \
+	}
+#define TIME(key, member, default_, least, about) \
 	NUMBER(key, struct config, member, default_, least, DAY_MS, about, .unit = UNIT_MILLISECONDS)
-#define SIZE(key, member, default_, least, most, about)                                                                 \
+#define SIZE(key, member, default_, least, most, about) \
 	NUMBER(key, struct config, member, default_, least, most, about, .unit = UNIT_BYTES)
-#define BOOLEAN(key, type_, member, default_, about)                                                                    \
-	{ .path = (key), .type = FIELD_BOOLEAN, MEMBER(type_, member), .default_number = (default_),                    \
-	    .description = (about) }
-#define AUTH(key, member, default_, shape_, types, about, ...)                                                          \
+#define BOOLEAN(key, type_, member, default_, about) \
+	{ \
+		.path = (key), .type = FIELD_BOOLEAN, MEMBER(type_, member), .default_number = (default_), \
+		.description = (about) \
+	}
+#define AUTH(key, member, default_, shape_, types, about, ...) \
 	TEXT(key, struct config_backend, auth.member, default_, shape_, about, .auth_types = (types), ##__VA_ARGS__)
 
 #define ENTRA_TYPES (BIT(AUTH_MANAGED_IDENTITY) | BIT(AUTH_WORKLOAD_IDENTITY) | BIT(AUTH_CLIENT_SECRET))
@@ -34,9 +40,8 @@
 
 /* In the order of the enums that they stand for. */
 static const char *const log_formats[] = { [LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json", NULL };
-static const char *const log_levels[] = {
-	[LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARNING] = "warning", [LOG_ERROR] = "error", NULL
-};
+static const char *const log_levels
+    [] = { [LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARNING] = "warning", [LOG_ERROR] = "error", NULL };
 static const char *const auth_types[] = {
 	[AUTH_PASSTHROUGH] = "passthrough",
 	[AUTH_API_KEY] = "api_key",
@@ -48,11 +53,14 @@ static const char *const auth_types[] = {
 static const char *const selection_policies[] = { "least_busy", NULL };
 
 static const struct field client_rows[] = {
-	TEXT("name", struct config_client, name, "", shape_name,
-	    "What logs and metrics call the client.", .flags = FIELD_REQUIRED),
+	TEXT("name", struct config_client, name, "", shape_name, "What logs and metrics call the client.",
+	    .flags = FIELD_REQUIRED),
 	TEXT("key", struct config_client, key, "", shape_key,
 	    "The key that the client sends, as `api-key` or as Bearer token.", .flags = FIELD_REQUIRED | FIELD_SECRET),
-	{ .path = "deployments", .type = FIELD_NAMES, MEMBER(struct config_client, deployments), .minimum = 1,
+	{ .path = "deployments",
+	    .type = FIELD_NAMES,
+	    MEMBER(struct config_client, deployments),
+	    .minimum = 1,
 	    .maximum = CONFIG_DEPLOYMENTS_MAX,
 	    .description = "The deployments that the client may use, by the names that callers use. Absent: all." },
 	BOOLEAN("resource_paths", struct config_client, resource_paths, false,
@@ -67,16 +75,20 @@ static const struct field backend_rows[] = {
 	TEXT("name", struct config_backend, name, "", shape_name,
 	    "What logs, metrics and the header `x-aoai-lb-backend` call the backend.", .flags = FIELD_REQUIRED),
 	TEXT("url", struct config_backend, url, "", shape_url_text,
-	    "Where the resource is: `https://NAME.openai.azure.com`. A path prefix is allowed; query and user name are not. "
-	    "Two backends may share a URL.",
+	    "Where the resource is: `https://NAME.openai.azure.com`, maybe with a path prefix, never with a query or a "
+	    "user name. Two backends may share a URL.",
 	    .flags = FIELD_REQUIRED),
 	NUMBER("priority", struct config_backend, priority, 1, 0, 1000000, "Backends with the lowest number go first."),
 	NUMBER("weight", struct config_backend, weight, 1, 1, 1000, "The share among backends of the same priority."),
-	{ .path = "auth.type", .type = FIELD_CHOICE, MEMBER(struct config_backend, auth.type), .choices = auth_types,
+	{ .path = "auth.type",
+	    .type = FIELD_CHOICE,
+	    MEMBER(struct config_backend, auth.type),
+	    .choices = auth_types,
 	    .default_number = AUTH_PASSTHROUGH,
-	    .description = "Whose credentials the backend sees: the caller's own (`passthrough`), a key (`api_key`), or "
-			   "tokens of an identity. `managed_identity`, `workload_identity` and `client_secret` are not "
-			   "available in this version." },
+	    .description =
+		"Whose credentials the backend sees: the caller's own (`passthrough`), a key (`api_key`), or "
+		"tokens of an identity. `managed_identity`, `workload_identity` and `client_secret` are not "
+		"available in this version." },
 	AUTH("auth.key", key, "", shape_key, BIT(AUTH_API_KEY), "The backend's key, sent as `api-key`.",
 	    .flags = FIELD_SECRET),
 	AUTH("auth.key_file", key_file, "", shape_file, BIT(AUTH_API_KEY),
@@ -91,9 +103,13 @@ static const struct field backend_rows[] = {
 	    "Where tokens are asked for."),
 	AUTH("auth.scope", scope, "https://cognitiveservices.azure.com/.default", shape_plain, ENTRA_TYPES,
 	    "What tokens are asked for."),
-	{ .path = "deployments", .type = FIELD_MAP, .minimum = 1, .maximum = CONFIG_DEPLOYMENTS_MAX,
-	    .description = "Names that callers use → names on this backend. If present, the backend serves those alone; "
-			   "`\"*\": \"name\"` takes the rest. Absent: any name passes unchanged." },
+	{ .path = "deployments",
+	    .type = FIELD_MAP,
+	    .minimum = 1,
+	    .maximum = CONFIG_DEPLOYMENTS_MAX,
+	    .description =
+		"Names that callers use → names on this backend. If present, the backend serves those alone; "
+		"`\"*\": \"name\"` takes the rest. Absent: any name passes unchanged." },
 	TEXT("api_version", struct config_backend, api_version, "", shape_api_version,
 	    "With it, OpenAI-style chat/completions, completions, embeddings, images and audio calls are sent to the "
 	    "deployment path with this version; without it, to `/openai/v1/…`."),
@@ -106,12 +122,14 @@ static const struct field backend_rows[] = {
 };
 
 static const struct field config_rows[] = {
-	{ .path = "$schema", .type = FIELD_IGNORED, .default_text = "",
+	{ .path = "$schema",
+	    .type = FIELD_IGNORED,
+	    .default_text = "",
 	    .description = "For editors: the path of `aoai-lb.schema.json`. Ignored by the daemon." },
 	TEXT("listen.address", struct config, listen.address, "0.0.0.0", shape_address,
 	    "The address of the data port, IPv4 or IPv6.", .flags = FIELD_FIXED),
-	NUMBER("listen.port", struct config, listen.port, 8080, 0, 65535, "The data port; 0: any free one, see the log.",
-	    .flags = FIELD_FIXED),
+	NUMBER("listen.port", struct config, listen.port, 8080, 0, 65535,
+	    "The data port; 0: any free one, see the log.", .flags = FIELD_FIXED),
 	TEXT("listen.base_path", struct config, listen.base_path, "", shape_base_path,
 	    "A path that callers put before all others, such as `/api/v1`; it is taken off."),
 	TEXT("listen.tls.certificate_file", struct config, listen.certificate_file, "", shape_file,
@@ -127,24 +145,43 @@ static const struct field config_rows[] = {
 	    .flags = FIELD_SECRET),
 	NUMBER("workers", struct config, workers, 0, 1, 64, "Threads that serve; `\"auto\"` follows the CPU quota.",
 	    .zero_word = "auto", .flags = FIELD_FIXED),
-	{ .path = "log.format", .type = FIELD_CHOICE, MEMBER(struct config, log_format), .choices = log_formats,
+	{ .path = "log.format",
+	    .type = FIELD_CHOICE,
+	    MEMBER(struct config, log_format),
+	    .choices = log_formats,
 	    .default_number = LOG_FORMAT_TEXT,
 	    .description = "A line for people (`text`) or an object a line for machines (`json`)." },
-	{ .path = "log.level", .type = FIELD_CHOICE, MEMBER(struct config, log_level), .choices = log_levels,
-	    .default_number = LOG_INFO, .description = "The least level that is written." },
+	{ .path = "log.level",
+	    .type = FIELD_CHOICE,
+	    MEMBER(struct config, log_level),
+	    .choices = log_levels,
+	    .default_number = LOG_INFO,
+	    .description = "The least level that is written." },
 	BOOLEAN("log.requests", struct config, log_requests, true,
 	    "Whether each attempt and each request has its line."),
-	{ .path = "clients", .type = FIELD_LIST, MEMBER(struct config, clients),
-	    .count_offset = offsetof(struct config, client_count), .maximum = CONFIG_CLIENTS_MAX,
+	{ .path = "clients",
+	    .type = FIELD_LIST,
+	    .offset = offsetof(struct config, clients),
+	    .count_offset = offsetof(struct config, client_count),
+	    .maximum = CONFIG_CLIENTS_MAX,
 	    .elements = &config_client_fields,
-	    .description = "Who may use the daemon. Absent or empty: everybody. Not together with a `passthrough` backend." },
-	{ .path = "backends", .type = FIELD_LIST, MEMBER(struct config, backends),
-	    .count_offset = offsetof(struct config, backend_count), .minimum = 1, .maximum = CONFIG_BACKENDS_MAX,
-	    .elements = &config_backend_fields, .flags = FIELD_REQUIRED,
+	    .description =
+		"Who may use the daemon. Absent or empty: everybody. Not together with a `passthrough` backend." },
+	{ .path = "backends",
+	    .type = FIELD_LIST,
+	    .offset = offsetof(struct config, backends),
+	    .count_offset = offsetof(struct config, backend_count),
+	    .minimum = 1,
+	    .maximum = CONFIG_BACKENDS_MAX,
+	    .elements = &config_backend_fields,
+	    .flags = FIELD_REQUIRED,
 	    .description = "The Azure OpenAI resources that requests go to." },
-	{ .path = "selection.policy", .type = FIELD_CHOICE, .choices = selection_policies,
-	    .description = "How one of several backends of the same priority is chosen: the one with the fewest attempts "
-			   "under way, by weight." },
+	{ .path = "selection.policy",
+	    .type = FIELD_CHOICE,
+	    .choices = selection_policies,
+	    .description =
+		"How one of several backends of the same priority is chosen: the one with the fewest attempts "
+		"under way, by weight." },
 	TIME("cooldown.default_ms", cooldown.default_ms, 10000, 1,
 	    "The rest of a throttled deployment when the answer has no readable hint."),
 	TIME("cooldown.min_ms", cooldown.min_ms, 1000, 1, "The rest when the hint is zero or less."),
@@ -153,11 +190,13 @@ static const struct field config_rows[] = {
 	NUMBER("retry.max_attempts", struct config, max_attempts, 0, 0, 256,
 	    "Attempts for one request in all; 0: each eligible backend once."),
 	NUMBER("retry.max_unsafe_retries", struct config, max_unsafe_retries, 1, 0, 256,
-	    "Attempts that may follow ones that the backend may have executed (and billed): a reset or a time-out after "
+	    "Attempts that may follow ones that the backend may have executed (and billed): a reset or a time-out "
+	    "after "
 	    "the request was sent."),
 	SIZE("retry.max_body_bytes", max_body_bytes, 32U * MIB, KIB, GIB,
 	    "The longest request body that is kept so that it can be sent again."),
-	TIME("timeouts.connect_ms", timeouts.connect_ms, 5000, 1, "From the DNS look-up to the end of the TLS handshake."),
+	TIME("timeouts.connect_ms", timeouts.connect_ms, 5000, 1,
+	    "From the DNS look-up to the end of the TLS handshake."),
 	TIME("timeouts.response_ms", timeouts.response_ms, 600000, 1,
 	    "From the end of the request to the head of the answer."),
 	TIME("timeouts.request_ms", timeouts.request_ms, 0, 0,
@@ -171,31 +210,31 @@ static const struct field config_rows[] = {
 	TIME("timeouts.heartbeat_ms", timeouts.heartbeat_ms, 15000, 0,
 	    "A stream that is silent for so long gets a comment, so that nothing on the way gives it up; 0: off."),
 	TIME("timeouts.client_header_ms", timeouts.client_header_ms, 10000, 1, "For the head of a request to come in."),
-	TIME("timeouts.client_body_ms", timeouts.client_body_ms, 60000, 1, "The longest wait for more of a request's body."),
+	TIME("timeouts.client_body_ms", timeouts.client_body_ms, 60000, 1,
+	    "The longest wait for more of a request's body."),
 	TIME("timeouts.client_send_ms", timeouts.client_send_ms, 60000, 1,
 	    "How long a client may leave its answer unread."),
 	TIME("timeouts.keep_alive_ms", timeouts.keep_alive_ms, 75000, 1,
 	    "How long a client's idle connection is kept open."),
 	TIME("timeouts.drain_delay_ms", timeouts.drain_delay_ms, 0, 0,
 	    "At a stop: how long requests are still accepted after `/readyz` has begun to fail."),
-	TIME("timeouts.drain_ms", timeouts.drain_ms, 25000, 0, "At a stop: how long requests under way may still take."),
+	TIME("timeouts.drain_ms", timeouts.drain_ms, 25000, 0,
+	    "At a stop: how long requests under way may still take."),
 	TIME("pool.idle_ms", pool_idle_ms, 60000, 1, "How long an idle connection to a backend is kept."),
 	TIME("pool.max_age_ms", pool_max_age_ms, 300000, 1,
 	    "How long a connection to a backend is used, so that a moved address is followed."),
 	NUMBER("limits.max_connections", struct config, max_connections, 10000, 1, 1000000,
 	    "Client connections at once; further ones wait. Lowered to what `nofile` allows, with a warning."),
-	SIZE("limits.max_header_bytes", max_header_bytes, 64U * KIB, KIB, MIB, "The longest head of a request or answer."),
+	SIZE("limits.max_header_bytes", max_header_bytes, 64U * KIB, KIB, MIB,
+	    "The longest head of a request or answer."),
 	SIZE("limits.max_buffered_bytes", max_buffered_bytes, 256U * MIB, KIB, 1024ULL * GIB,
 	    "All request bodies together; at most half of the container's memory is used. Further bodies wait."),
 };
 
 const struct field_table config_fields = { config_rows, ARRAY_COUNT(config_rows), sizeof(struct config) };
-const struct field_table config_client_fields = {
-	client_rows, ARRAY_COUNT(client_rows), sizeof(struct config_client)
-};
-const struct field_table config_backend_fields = {
-	backend_rows, ARRAY_COUNT(backend_rows), sizeof(struct config_backend)
-};
+const struct field_table config_client_fields = { client_rows, ARRAY_COUNT(client_rows), sizeof(struct config_client) };
+const struct field_table config_backend_fields = { backend_rows, ARRAY_COUNT(backend_rows),
+	sizeof(struct config_backend) };
 
 const struct field *
 field_find(const struct field_table *table, const char *path)

@@ -88,7 +88,8 @@ append_row(const struct field *field, const char *list, struct buffer *out)
 void
 config_write_guide(struct buffer *out)
 {
-	buffer_append_string(out, "| key | default | value | reload | what it does |\n| --- | --- | --- | --- | --- |\n");
+	buffer_append_string(out,
+	    "| key | default | value | reload | what it does |\n| --- | --- | --- | --- | --- |\n");
 	for (size_t i = 0; i < config_fields.count; i++) {
 		const struct field *field = &config_fields.fields[i];
 		struct buffer list = { 0 };

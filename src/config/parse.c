@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "config/load.h"
 
@@ -342,8 +343,9 @@ parse_field(struct load *load, const struct field *field, json_t *json, void *ta
 static const char *
 path_below(const struct field *field, struct slice group)
 {
-	return strncmp(field->path, group.data != NULL ? group.data : "", group.length) == 0 ? field->path + group.length
-											     : NULL;
+	return strncmp(field->path, group.data != NULL ? group.data : "", group.length) == 0
+	    ? field->path + group.length
+	    : NULL;
 }
 
 /* Finds what a key of a group means: a row, or a group below it (*below is then the path up to and with its dot). */
@@ -456,7 +458,8 @@ parse_group(struct load *load, const struct field_table *table, struct slice gro
 		load_fault(load, NULL, "expected an object, found %s", load_kind(json));
 		return;
 	}
-	json_object_foreach (json, key, value) {
+	json_object_foreach(json, key, value)
+	{
 		struct slice below;
 		const struct field *field = find_key(table, group, key, &below);
 		size_t mark = load_enter(load, key);
@@ -495,14 +498,12 @@ syntax_fault(struct config_faults *faults, const json_error_t *error)
 {
 	struct slice text = slice_from(error->text);
 	ptrdiff_t near = slice_find(text, SLICE(" near "));
-	struct buffer shown = { 0 };
+	char shown[LOG_TEXT_SAFE_SIZE];
 
 	if (near >= 0 && json_error_code(error) != json_error_duplicate_key)
 		text.length = (size_t)near;
-	buffer_append_json_text(&shown, text);
-	config_faults_add(faults, "", "no valid JSON at line %d, column %d: %.*s", error->line, error->column,
-	    SLICE_PRINT(buffer_slice(&shown)));
-	buffer_free(&shown);
+	config_faults_add(faults, "", "no valid JSON at line %d, column %d: %s", error->line, error->column,
+	    log_text_safe(text, shown, sizeof(shown)));
 }
 
 struct config *

@@ -139,7 +139,7 @@ static bool
 is_read_from_file(const struct field *field, const struct config_backend *backend)
 {
 	return (strcmp(field->path, "auth.key") == 0 && *backend->auth.key_file != '\0') ||
-	       (strcmp(field->path, "auth.client_secret") == 0 && *backend->auth.client_secret_file != '\0');
+	    (strcmp(field->path, "auth.client_secret") == 0 && *backend->auth.client_secret_file != '\0');
 }
 
 static bool

@@ -29,7 +29,9 @@ name_fits(struct slice value)
 	if (value.length == 0 || value.length > NAME_MAX_BYTES)
 		return false;
 	for (size_t i = 0; i < value.length; i++) {
-		if (!is_alphanumeric(value.data[i]) && memchr("._-", value.data[i], 3) == NULL)
+		char byte = value.data[i];
+
+		if (!is_alphanumeric(byte) && byte != '.' && byte != '_' && byte != '-')
 			return false;
 	}
 	return true;
@@ -118,21 +120,16 @@ all_digits(struct slice text)
 static bool
 dns_name_fits(struct slice host)
 {
-	struct slice label = SLICE_EMPTY;
+	ptrdiff_t dot;
 
 	if (host.length == 0 || host.length > HOST_MAX_BYTES)
 		return false;
-	for (;;) {
-		ptrdiff_t dot = slice_find(host, SLICE("."));
-
-		label = slice_of(host.data, dot < 0 ? host.length : (size_t)dot);
-		if (!label_fits(label))
+	while ((dot = slice_find(host, SLICE("."))) >= 0) {
+		if (!label_fits(slice_of(host.data, (size_t)dot)))
 			return false;
-		if (dot < 0)
-			break;
 		host = slice_skip(host, (size_t)dot + 1);
 	}
-	return !all_digits(label);
+	return label_fits(host) && !all_digits(host);
 }
 
 bool
@@ -153,7 +150,7 @@ shape_path_fits(struct slice path)
 		return false;
 	storage = memory_take(path.length + 1);
 	fits = target_parse(path, storage, &target, &fault) == TARGET_OK && !target.has_query &&
-	       slice_equals(target.path, path);
+	    slice_equals(target.path, path);
 	free(storage);
 	return fits;
 }

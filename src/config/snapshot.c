@@ -22,11 +22,9 @@ wipe_json(json_t *json)
 	size_t i;
 
 	if (json_is_object(json)) {
-		json_object_foreach (json, key, value)
-			wipe_json(value);
+		json_object_foreach(json, key, value) wipe_json(value);
 	} else if (json_is_array(json)) {
-		json_array_foreach (json, i, value)
-			wipe_json(value);
+		json_array_foreach(json, i, value) wipe_json(value);
 	} else if (json_is_string(json)) {
 		/* jansson lends its strings as constant; nobody reads these any more. */
 		explicit_bzero((void *)(uintptr_t)json_string_value(json), json_string_length(json));

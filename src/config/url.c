@@ -94,7 +94,8 @@ take_apart(struct slice url, struct parts *parts, uint64_t *port)
 	if (parts->has_port && (!slice_to_u64(parts->port, port) || *port < 1 || *port > 65535))
 		return "has a port that is no number from 1 to 65535";
 	if (parts->path.length > 0 && !shape_path_fits(parts->path))
-		return "has a path with dot segments, repeated slashes, spaces or other characters that may not be in one";
+		return "has a path with dot segments, repeated slashes, spaces or other characters that may not be in "
+		       "one";
 	if (parts->path.length > 0 && parts->path.data[parts->path.length - 1] == '/')
 		parts->path.length--;
 	return NULL;

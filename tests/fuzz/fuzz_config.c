@@ -27,12 +27,14 @@ load(struct slice text)
 {
 	struct config_faults faults = { NULL, 0 };
 	struct config *config = config_load_text(text, fake_getenv, NULL, &faults);
+	/* What the file itself writes where no secret belongs may be shown. */
+	bool written = slice_find(text, SLICE("key-of-env")) >= 0;
 
 	if ((config == NULL) != (faults.count > 0))
 		abort();
 	for (size_t i = 0; i < faults.count; i++) {
 		if (strpbrk(faults.items[i].path, "\r\n") != NULL || strpbrk(faults.items[i].text, "\r\n") != NULL ||
-		    strstr(faults.items[i].text, "key-of-env") != NULL)
+		    (!written && strstr(faults.items[i].text, "key-of-env") != NULL))
 			abort();
 	}
 	config_faults_free(&faults);
@@ -64,7 +66,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (config == NULL)
 		return 0;
 	for (size_t i = 0; i < config->backend_count; i++) {
-		if (!config_map_deployment(&config->backends[i], SLICE("gpt-4o"), &name) && !config->backends[i].has_map)
+		if (!config_map_deployment(&config->backends[i], SLICE("gpt-4o"), &name) &&
+		    !config->backends[i].has_map)
 			abort();
 	}
 	config_print(config, &printed);

@@ -8,10 +8,9 @@
 #define KEYS_BEGIN "<!-- keys: begin -->\n"
 #define KEYS_END "<!-- keys: end -->\n"
 
-static const char *const environment[] = {
-	"OPENAI1_NAME=one", "OPENAI2_NAME=two", "OPENAI3_NAME=three", "OPENAI1_API_KEY=key-1", "OPENAI2_API_KEY=key-2",
-	"OPENAI3_API_KEY=key-3", "CHAT_APP_KEY=chat", "NIGHTLY_BATCH_KEY=batch", "OPERATORS_KEY=operators", NULL
-};
+static const char *const environment[] = { "OPENAI1_NAME=one", "OPENAI2_NAME=two", "OPENAI3_NAME=three",
+	"OPENAI1_API_KEY=key-1", "OPENAI2_API_KEY=key-2", "OPENAI3_API_KEY=key-3", "CHAT_APP_KEY=chat",
+	"NIGHTLY_BATCH_KEY=batch", "OPERATORS_KEY=operators", NULL };
 
 static void
 compare_or_update(const char *name, const struct buffer *have, const struct buffer *want)

@@ -45,8 +45,9 @@ variables_become_a_configuration(void **state)
 	static const char *const environment[] = { "BACKEND_10_URL=https://ten.example/", "BACKEND_10_APIKEY=k10",
 		"BACKEND_2_URL=https://two.example", "BACKEND_2_PRIORITY=3", "BACKEND_2_APIKEY=${not}reference",
 		"BACKEND_2_DEPLOYMENT_NAME=gpt-4o", "HTTP_TIMEOUT_SECONDS=100", "PORT=8081", "CLIENT_KEY=ck",
-		"LOG_FORMAT=json", "LOG_LEVEL=debug", "ADMIN_ADDRESS=0.0.0.0", "ADMIN_PORT=9191", "BACKEND_10_PRIORITY=",
-		"BACKEND_2_SERVICE_HOST=10.0.0.1", "BACKEND_2_PORT=tcp://10.0.0.1:80", "BACKEND_2_PORT_80_TCP=x", NULL };
+		"LOG_FORMAT=json", "LOG_LEVEL=debug", "ADMIN_ADDRESS=0.0.0.0", "ADMIN_PORT=9191",
+		"BACKEND_10_PRIORITY=", "BACKEND_2_SERVICE_HOST=10.0.0.1", "BACKEND_2_PORT=tcp://10.0.0.1:80",
+		"BACKEND_2_PORT_80_TCP=x", NULL };
 	struct config_faults faults = { NULL, 0 };
 	struct config *config = load(environment, &faults);
 	struct slice name;
@@ -85,9 +86,9 @@ variables_become_a_configuration(void **state)
 static void
 empty_variables_count_as_not_set(void **state)
 {
-	static const char *const environment[] = { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_1_PRIORITY=",
-		"BACKEND_1_DEPLOYMENT_NAME=", "BACKEND_2_URL=", "BACKEND_2_APIKEY=", "BACKEND_2_PRIORITY=", "PORT=",
-		"LOG_LEVEL=", "HTTP_TIMEOUT_SECONDS=", NULL };
+	static const char *const environment[] = { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k",
+		"BACKEND_1_PRIORITY=", "BACKEND_1_DEPLOYMENT_NAME=", "BACKEND_2_URL=", "BACKEND_2_APIKEY=",
+		"BACKEND_2_PRIORITY=", "PORT=", "LOG_LEVEL=", "HTTP_TIMEOUT_SECONDS=", NULL };
 	struct config_faults faults = { NULL, 0 };
 	struct config *config = load(environment, &faults);
 
@@ -104,32 +105,61 @@ empty_variables_count_as_not_set(void **state)
 static const struct {
 	const char *behaviour, *variables[VARIABLES_MAX], *path, *text;
 } rows[] = {
-	{ "no key means an identity, which comes later", { "BACKEND_1_URL=https://a" }, "BACKEND_1_APIKEY", "is not set, which stands for managed_identity: auth.type \"managed_identity\" is not available in this version" },
-	{ "a URL that is none, not shown", { "BACKEND_1_URL=sekrit", "BACKEND_1_APIKEY=k" }, "BACKEND_1_URL", "must begin with https://" },
-	{ "no URL", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_3_APIKEY=sekrit" }, "BACKEND_3_URL", "is missing; expected a URL" },
-	{ "a typo in a name", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_1_API_KEY=sekrit" }, "BACKEND_1_API_KEY", "did you mean BACKEND_1_APIKEY?" },
-	{ "another typo", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_1_DEPLOYMENT=x" }, "BACKEND_1_DEPLOYMENT", "did you mean BACKEND_1_DEPLOYMENT_NAME?" },
-	{ "a name far from any", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_1_COLOUR=red" }, "BACKEND_1_COLOUR", "a backend has URL, PRIORITY, APIKEY and DEPLOYMENT_NAME" },
-	{ "number 0", { "BACKEND_0_URL=https://a", "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k" }, "BACKEND_0_URL", "numbered from 1" },
-	{ "a leading zero", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_02_URL=https://b" }, "BACKEND_02_URL", "without leading zeros" },
-	{ "a priority of letters", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_1_PRIORITY=high" }, "BACKEND_1_PRIORITY", "a whole number from 0 to 1000000, found \"high\"" },
-	{ "a key with a line break", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=sekrit\n" }, "BACKEND_1_APIKEY", "without spaces and line breaks, found another string" },
-	{ "a deployment that climbs", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_1_DEPLOYMENT_NAME=.." }, "BACKEND_1_DEPLOYMENT_NAME", "not \".\" or \"..\"" },
-	{ "a port too high", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "PORT=65536" }, "PORT", "from 0 to 65535, found \"65536\"" },
-	{ "a port with a sign", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "PORT=+80" }, "PORT", "found \"+80\"" },
-	{ "one port for both", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "PORT=9090" }, "ADMIN_PORT", "9090 is the port of listen.port" },
-	{ "an empty client key", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "CLIENT_KEY=" }, "CLIENT_KEY", "is empty" },
-	{ "a client key with a space", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "CLIENT_KEY=sekrit 2" }, "CLIENT_KEY", "found another string" },
-	{ "a log format unknown", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "LOG_FORMAT=JSON" }, "LOG_FORMAT", "did you mean \"json\"?" },
-	{ "a log level unknown", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "LOG_LEVEL=loud" }, "LOG_LEVEL", "\"debug\", \"info\"" },
-	{ "an admin address that is none", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "ADMIN_ADDRESS=here" }, "ADMIN_ADDRESS", "IPv4 or IPv6" },
-	{ "a time-out of zero", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "HTTP_TIMEOUT_SECONDS=0" }, "HTTP_TIMEOUT_SECONDS", "from 1 to 86400 (seconds)" },
-	{ "a time-out of letters", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "HTTP_TIMEOUT_SECONDS=100s" }, "HTTP_TIMEOUT_SECONDS", "from 1 to 86400 (seconds)" },
-	{ "a URL that is no UTF-8", { "BACKEND_1_URL=\xff", "BACKEND_1_APIKEY=k" }, "BACKEND_1_URL", "not valid UTF-8" },
-	{ "a key that is no UTF-8", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=\xff" }, "BACKEND_1_APIKEY", "not valid UTF-8" },
-	{ "a client key that is no UTF-8", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "CLIENT_KEY=\xff" }, "CLIENT_KEY", "not valid UTF-8" },
-	{ "a port that is no UTF-8", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "PORT=\xff" }, "PORT", "not valid UTF-8" },
-	{ "bytes that are no UTF-8", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_1_DEPLOYMENT_NAME=\xff" }, "BACKEND_1_DEPLOYMENT_NAME", "not valid UTF-8" },
+	{ "no key means an identity, which comes later", { "BACKEND_1_URL=https://a" }, "BACKEND_1_APIKEY",
+	    "is not set, which stands for managed_identity: auth.type \"managed_identity\" is not available in this "
+	    "version" },
+	{ "a URL that is none, not shown", { "BACKEND_1_URL=sekrit", "BACKEND_1_APIKEY=k" }, "BACKEND_1_URL",
+	    "must begin with https://" },
+	{ "no URL", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_3_APIKEY=sekrit" }, "BACKEND_3_URL",
+	    "is missing; expected a URL" },
+	{ "a typo in a name", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_1_API_KEY=sekrit" },
+	    "BACKEND_1_API_KEY", "did you mean BACKEND_1_APIKEY?" },
+	{ "another typo", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_1_DEPLOYMENT=x" },
+	    "BACKEND_1_DEPLOYMENT", "did you mean BACKEND_1_DEPLOYMENT_NAME?" },
+	{ "a name far from any", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_1_COLOUR=red" },
+	    "BACKEND_1_COLOUR", "a backend has URL, PRIORITY, APIKEY and DEPLOYMENT_NAME" },
+	{ "number 0", { "BACKEND_0_URL=https://a", "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k" }, "BACKEND_0_URL",
+	    "numbered from 1" },
+	{ "a leading zero", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_02_URL=https://b" },
+	    "BACKEND_02_URL", "without leading zeros" },
+	{ "a priority of letters", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_1_PRIORITY=high" },
+	    "BACKEND_1_PRIORITY", "a whole number from 0 to 1000000, found \"high\"" },
+	{ "a key with a line break", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=sekrit\n" }, "BACKEND_1_APIKEY",
+	    "without spaces and line breaks, found another string" },
+	{ "a deployment that climbs",
+	    { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_1_DEPLOYMENT_NAME=.." },
+	    "BACKEND_1_DEPLOYMENT_NAME", "not \".\" or \"..\"" },
+	{ "a port too high", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "PORT=65536" }, "PORT",
+	    "from 0 to 65535, found \"65536\"" },
+	{ "a port with a sign", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "PORT=+80" }, "PORT",
+	    "found \"+80\"" },
+	{ "one port for both", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "PORT=9090" }, "ADMIN_PORT",
+	    "9090 is the port of listen.port" },
+	{ "an empty client key", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "CLIENT_KEY=" }, "CLIENT_KEY",
+	    "is empty" },
+	{ "a client key with a space", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "CLIENT_KEY=sekrit 2" },
+	    "CLIENT_KEY", "found another string" },
+	{ "a log format unknown", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "LOG_FORMAT=JSON" }, "LOG_FORMAT",
+	    "did you mean \"json\"?" },
+	{ "a log level unknown", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "LOG_LEVEL=loud" }, "LOG_LEVEL",
+	    "\"debug\", \"info\"" },
+	{ "an admin address that is none", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "ADMIN_ADDRESS=here" },
+	    "ADMIN_ADDRESS", "IPv4 or IPv6" },
+	{ "a time-out of zero", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "HTTP_TIMEOUT_SECONDS=0" },
+	    "HTTP_TIMEOUT_SECONDS", "from 1 to 86400 (seconds)" },
+	{ "a time-out of letters", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "HTTP_TIMEOUT_SECONDS=100s" },
+	    "HTTP_TIMEOUT_SECONDS", "from 1 to 86400 (seconds)" },
+	{ "a URL that is no UTF-8", { "BACKEND_1_URL=\xff", "BACKEND_1_APIKEY=k" }, "BACKEND_1_URL",
+	    "not valid UTF-8" },
+	{ "a key that is no UTF-8", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=\xff" }, "BACKEND_1_APIKEY",
+	    "not valid UTF-8" },
+	{ "a client key that is no UTF-8", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "CLIENT_KEY=\xff" },
+	    "CLIENT_KEY", "not valid UTF-8" },
+	{ "a port that is no UTF-8", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "PORT=\xff" }, "PORT",
+	    "not valid UTF-8" },
+	{ "bytes that are no UTF-8",
+	    { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_1_DEPLOYMENT_NAME=\xff" },
+	    "BACKEND_1_DEPLOYMENT_NAME", "not valid UTF-8" },
 };
 
 static void
@@ -142,8 +172,8 @@ each_fault_names_its_variable(void **state)
 		struct config_faults faults = { NULL, 0 };
 		struct config *config = load(rows[i].variables, &faults);
 		bool good = config == NULL && faults.count == 1 && strcmp(faults.items[0].path, rows[i].path) == 0 &&
-			    strstr(faults.items[0].text, rows[i].text) != NULL &&
-			    strstr(faults.items[0].text, "sekrit") == NULL;
+		    strstr(faults.items[0].text, rows[i].text) != NULL &&
+		    strstr(faults.items[0].text, "sekrit") == NULL;
 
 		if (!good) {
 			failed++;

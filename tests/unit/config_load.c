@@ -10,7 +10,8 @@ static const char *const environment[] = { "PORT=8081", "FLAG=false", "NAME=gpt-
 static void
 defaults_are_those_of_the_contract(void **state)
 {
-	struct config *config = load_good("{ 'backends': [ { 'name': 'a', 'url': 'https://a.example' } ] }", environment);
+	struct config *config =
+	    load_good("{ 'backends': [ { 'name': 'a', 'url': 'https://a.example' } ] }", environment);
 	const struct config_backend *backend = &config->backends[0];
 	const struct config_timeouts *timeouts = &config->timeouts;
 
@@ -66,16 +67,17 @@ defaults_are_those_of_the_contract(void **state)
 static void
 values_are_taken(void **state)
 {
-	struct config *config = load_good("\xef\xbb\xbf{ '$schema': './aoai-lb.schema.json',"
-					  " 'listen': { 'address': '::', 'port': 0, 'base_path': '/api/v1/' },"
-					  " 'workers': 4, 'log': { 'format': 'json', 'level': 'error', 'requests': false },"
-					  " 'selection': { 'policy': 'least_busy' },"
-					  " 'backends': [ { 'name': 'a', 'url': 'https://a.example', 'priority': 0, 'weight': 1000,"
-					  "   'auth': { 'type': 'api_key', 'key': 'k' }, 'api_version': '2024-10-21',"
-					  "   'tls': { 'server_name': 'b.example', 'verify': false } } ],"
-					  " 'clients': [ { 'name': 'c', 'key': 'ck', 'deployments': [ 'x', 'y' ], 'resource_paths': true,"
-					  "   'requests_per_minute': 60, 'tokens_per_minute': 1000000000000 } ] }",
-	    environment);
+	struct config *config =
+	    load_good("\xef\xbb\xbf{ '$schema': './aoai-lb.schema.json',"
+		      " 'listen': { 'address': '::', 'port': 0, 'base_path': '/api/v1/' },"
+		      " 'workers': 4, 'log': { 'format': 'json', 'level': 'error', 'requests': false },"
+		      " 'selection': { 'policy': 'least_busy' },"
+		      " 'backends': [ { 'name': 'a', 'url': 'https://a.example', 'priority': 0, 'weight': 1000,"
+		      "   'auth': { 'type': 'api_key', 'key': 'k' }, 'api_version': '2024-10-21',"
+		      "   'tls': { 'server_name': 'b.example', 'verify': false } } ],"
+		      " 'clients': [ { 'name': 'c', 'key': 'ck', 'deployments': [ 'x', 'y' ], 'resource_paths': true,"
+		      "   'requests_per_minute': 60, 'tokens_per_minute': 1000000000000 } ] }",
+		environment);
 
 	(void)state;
 	assert_string_equal(config->listen.address, "::");
@@ -115,7 +117,8 @@ urls_are_taken_apart(void **state)
 		{ "http://127.0.0.1:8081/", "http://127.0.0.1:8081", "127.0.0.1", "127.0.0.1:8081", "", 8081, false },
 		{ "https://[::1]:8443/x", "https://[::1]:8443/x", "::1", "[::1]:8443", "/x", 8443, true },
 		{ "https://[FE80::1]", "https://[FE80::1]", "fe80::1", "[fe80::1]", "", 443, true },
-		{ "https://g.example/a/b%20c/", "https://g.example/a/b%20c", "g.example", "g.example", "/a/b%20c", 443, true },
+		{ "https://g.example/a/b%20c/", "https://g.example/a/b%20c", "g.example", "g.example", "/a/b%20c", 443,
+		    true },
 		{ "http://h:443", "http://h:443", "h", "h:443", "", 443, false },
 	};
 
@@ -244,7 +247,8 @@ models_are_listed_when_all_names_are_known(void **state)
 		char json[512];
 
 		(void)snprintf(json, sizeof(json),
-		    "{ 'backends': [ { 'name': 'a', 'url': 'https://a', %s }, { 'name': 'b', 'url': 'https://a', %s } ] }",
+		    "{ 'backends': [ { 'name': 'a', 'url': 'https://a', %s }, { 'name': 'b', 'url': 'https://a', %s } "
+		    "] }",
 		    cases[i].first, cases[i].second);
 		config = load_good(json, environment);
 		assert_int_equal(config->models_listed, cases[i].want);
@@ -282,7 +286,8 @@ printing_spells_all_out_and_loads_again(void **state)
 {
 	struct config *config = load_good(
 	    "{ 'workers': 3, 'admin': { 'key': '${KEY}' }, 'listen': { 'base_path': '/p/' },"
-	    "  'clients': [ { 'name': 'c', 'key': 'secret-of-c', 'deployments': [ 'a$${b}' ] }, { 'name': 'd', 'key': 'x' } ],"
+	    "  'clients': [ { 'name': 'c', 'key': 'secret-of-c', 'deployments': [ 'a$${b}' ] }, { 'name': 'd', 'key': "
+	    "'x' } ],"
 	    "  'backends': [ { 'name': 'a', 'url': 'https://a/p/', 'auth': { 'type': 'api_key', 'key': 'secret-of-a' },"
 	    "    'deployments': { 'gpt 4o': '$${NAME}', '*': 'ü' } } ] }",
 	    environment);
