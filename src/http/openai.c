@@ -275,7 +275,8 @@ openai_event_read(const struct sse_event *event, struct openai_event *out)
 	};
 
 	*out = (struct openai_event){ .kind = OPENAI_EVENT_QUIET };
-	if (!event->has_data)
+	/* Of an event without data, or with nothing in it, no reader is told (WHATWG HTML, 9.2.6). */
+	if (!event->has_data || event->data.length == 0)
 		return;
 	if (slice_starts_with(event->data, SLICE("[DONE]"))) {
 		out->kind = OPENAI_EVENT_DONE;
