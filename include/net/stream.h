@@ -75,6 +75,9 @@ enum stream_result stream_read(struct stream *stream, void *buffer, size_t capac
 enum stream_result stream_write(struct stream *stream, const struct iovec *parts, int part_count, size_t *done)
     MUST_CHECK;
 
+/* No more will be written: the peer sees the end, and may go on sending. */
+void stream_finish_writing(struct stream *stream);
+
 bool stream_is_open(const struct stream *stream);
 const char *stream_fault(const struct stream *stream);
 

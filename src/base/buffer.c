@@ -81,17 +81,23 @@ void
 buffer_append_format(struct buffer *buffer, const char *format, ...)
 {
 	va_list arguments;
+	size_t room;
+	int length;
 
+	/* Most texts fit at the first try; a longer one tells how much room it wants. */
+	buffer_reserve(buffer, 128);
+	room = buffer->capacity - buffer->length;
 	va_start(arguments, format);
-	int length = vsnprintf(NULL, 0, format, arguments);
+	length = vsnprintf(buffer->data + buffer->length, room, format, arguments);
 	va_end(arguments);
+	if (length >= 0 && (size_t)length >= room) {
+		buffer_reserve(buffer, (size_t)length + 1);
+		va_start(arguments, format);
+		length = vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, arguments);
+		va_end(arguments);
+	}
 	if (length < 0)
 		fatal("buffer_append_format: cannot print \"%s\"", format);
-
-	buffer_reserve(buffer, (size_t)length + 1);
-	va_start(arguments, format);
-	(void)vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, arguments);
-	va_end(arguments);
 	buffer->length += (size_t)length;
 }
 

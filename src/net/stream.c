@@ -216,7 +216,7 @@ read_plain(struct stream *stream, void *buffer, size_t capacity, size_t *done)
 	}
 	if (count == 0)
 		return STREAM_END;
-	if (errno == EAGAIN || errno == EWOULDBLOCK)
+	if (errno == EAGAIN)
 		return STREAM_AGAIN;
 	set_fault(stream, strerror(errno));
 	return STREAM_ERROR;
@@ -283,7 +283,7 @@ write_plain(struct stream *stream, const struct iovec *parts, int part_count, si
 		*done = (size_t)count;
 		return count > 0 ? STREAM_OK : STREAM_AGAIN;
 	}
-	if (errno == EAGAIN || errno == EWOULDBLOCK)
+	if (errno == EAGAIN)
 		return STREAM_AGAIN;
 	set_fault(stream, strerror(errno));
 	return STREAM_ERROR;
@@ -371,6 +371,19 @@ stream_write(struct stream *stream, const struct iovec *parts, int part_count, s
 	if (stream->ssl != NULL)
 		return stream->handshaking ? STREAM_AGAIN : write_tls(stream, parts, part_count, done);
 	return write_plain(stream, parts, part_count, done);
+}
+
+void
+stream_finish_writing(struct stream *stream)
+{
+	if (stream->fd < 0)
+		return;
+	if (stream->ssl != NULL && !stream->handshaking) {
+		ERR_clear_error();
+		(void)SSL_shutdown(stream->ssl);
+		ERR_clear_error();
+	}
+	(void)shutdown(stream->fd, SHUT_WR);
 }
 
 bool

@@ -225,7 +225,7 @@ is_quiet(struct upstream *upstream)
 
 	if (upstream->stream.ssl == NULL)
 		return recv(upstream->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-		    (errno == EAGAIN || errno == EWOULDBLOCK);
+		    errno == EAGAIN;
 	return stream_read(&upstream->stream, &byte, 1, &done) == STREAM_AGAIN;
 }
 

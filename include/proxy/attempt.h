@@ -1,0 +1,105 @@
+/* proxy/attempt.h: one try of a request on one backend: connect, send, read the answer's head, hand the body to the relay.
+ *
+ * An attempt ends in exactly one way: succeeded (its answer was relayed whole), failed (exchange_attempt_failed()), broken
+ * after the commit, or cancelled. attempt_end() is its only destructor; the backend's counters are settled there.
+ * Belongs to its exchange; freed by the worker's graveyard.
+ */
+#ifndef PROXY_ATTEMPT_H
+#define PROXY_ATTEMPT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/compiler.h"
+#include "http/framing.h"
+#include "http/head.h"
+#include "http/sse.h"
+#include "net/timer.h"
+#include "net/upstream.h"
+#include "net/worker.h"
+#include "policy/hint.h"
+#include "policy/retry.h"
+#include "proxy/fleet.h"
+
+struct exchange;
+
+/* The body of an error answer gets this long before the next backend is tried without it. */
+#define ERROR_BODY_MS 2000U
+
+enum attempt_phase { ATTEMPT_CONNECTING, ATTEMPT_SENDING, ATTEMPT_AWAITING, ATTEMPT_BODY, ATTEMPT_OVER };
+
+/* What is done with the body. */
+enum body_mode {
+	MODE_ERROR,  /* kept: the attempt will be judged when it is whole */
+	MODE_WHOLE,  /* held until whole or HELD_MAX_BYTES, then relayed */
+	MODE_EVENTS, /* an event stream: held until the first content-bearing event */
+};
+
+struct attempt {
+	struct grave grave;
+	struct exchange *exchange;
+	struct worker *worker;
+	size_t backend;
+	const struct fleet_backend *via;
+	struct rest *pair;	 /* NULL: a call without a deployment, or one of an unlisted name */
+	bool probes_pair, probes_whole;
+	bool settled;		 /* counters and probes have been given back */
+	enum attempt_phase phase;
+	struct upstream *upstream;
+	uint64_t started_ms;
+
+	/* The request. */
+	struct buffer head;	 /* request line and the fields that differ between backends */
+	struct buffer model;	 /* the model's value for this backend, when it differs */
+	size_t sent, total;	 /* bytes of head, fields and kept body */
+	bool sent_any;
+	bool request_done;
+	bool write_failed;	 /* no more can be sent; an early answer may still be read */
+	bool replaced;		 /* a dead pooled connection has been replaced once */
+
+	/* The answer. */
+	struct buffer input;	 /* bytes of an incomplete head */
+	struct head_search search;
+	struct body_reader body_reader;
+	unsigned status;
+	enum body_mode mode;
+	bool reusable;
+	bool coded;		 /* Content-Encoding: passes unread */
+	bool is_json;
+	bool has_request_id;
+	uint64_t declared_length; /* Content-Length, or NO_CONTENT_LENGTH */
+	bool has_hint;		 /* the head held a readable hint */
+	bool passes_hint;	 /* … and the caller gets it, made sane */
+	struct hint hint;
+	struct sse_scanner scanner;
+	uint8_t dialect;	 /* enum openai_dialect */
+	bool saw_done;		 /* [DONE], or the terminal event of Responses */
+	bool saw_content;
+
+	/* Clocks: all in ms, 0: not running. They stand still while the caller blocks. */
+	struct timer timer;
+	uint64_t request_done_ms, head_ms, last_read_ms, blocked_ms;
+};
+
+/* Begins the attempt; it goes on by itself. */
+void attempt_begin(struct exchange *exchange, size_t backend, bool probes_pair, bool probes_whole, uint64_t now_ms);
+
+/* reuse: the connection may go back to the pool. Nulls exchange->attempt. */
+void attempt_end(struct attempt *attempt, bool reuse, uint64_t now_ms);
+
+/* The backend did its work: rests that have run out are over. */
+void attempt_succeeded(struct attempt *attempt, uint64_t now_ms);
+
+/* The caller takes bytes again. */
+void attempt_resume(struct attempt *attempt, uint64_t now_ms);
+/* More of an upload is there. */
+void attempt_upload(struct attempt *attempt, uint64_t now_ms);
+
+/* Sets the timer to the next deadline that applies. */
+void attempt_watch(struct attempt *attempt, uint64_t now_ms);
+
+/* In words for the log: "openai2". */
+const char *attempt_backend_name(const struct attempt *attempt);
+
+#endif

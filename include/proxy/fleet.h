@@ -1,0 +1,55 @@
+/* proxy/fleet.h: the backends of one configuration, ready for use.
+ *
+ * A fleet ties the immutable configuration to what outlives it: each backend's state (kept over reloads where name and
+ * URL are the same), its endpoint (shared by backends with the same address and TLS settings) and the numbers of its
+ * deployments. Made by the main thread, shared by reference count, never changed: each request keeps the fleet that it
+ * began with.
+ */
+#ifndef PROXY_FLEET_H
+#define PROXY_FLEET_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/compiler.h"
+#include "config/config.h"
+#include "net/endpoint.h"
+#include "net/upstream.h"
+#include "policy/state.h"
+
+/* In fleet_serves(): the backend does not serve the deployment. */
+#define FLEET_NOT_SERVED UINT16_MAX
+
+struct fleet_backend {
+	const struct config_backend *config;
+	struct backend_state *state;
+	struct endpoint *endpoint;
+	struct buffer own_lines;   /* "host: …", "accept-encoding: …" and the credential, ready to be sent */
+	uint16_t wildcard_number;  /* the deployment number of the map's "*", or FLEET_NOT_SERVED */
+};
+
+struct fleet {
+	struct config *config;
+	struct deployment_table *table; /* borrowed; the process's */
+	struct fleet_backend *backends;
+	size_t count;
+	uint16_t *served;	/* [caller's deployment number][backend]: the number of the backend's own name */
+	unsigned served_rows;
+	struct upstream_limits limits;
+	_Atomic uint32_t references;
+};
+
+/* Takes the configuration over (released in any case). previous: the fleet in use, or NULL. NULL with the reason in
+ * fault when an endpoint cannot be made (a CA file that holds no certificate). */
+struct fleet *fleet_new(struct config *config, const struct fleet *previous, struct deployment_table *table, char *fault,
+    size_t fault_size) MUST_CHECK;
+struct fleet *fleet_share(struct fleet *fleet) MUST_CHECK;
+void fleet_release(struct fleet **fleet);
+
+/* The number of the backend's own name for a deployment that callers know by number, or FLEET_NOT_SERVED. */
+uint16_t fleet_serves(const struct fleet *fleet, size_t backend, unsigned number);
+
+#endif

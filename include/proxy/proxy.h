@@ -1,0 +1,77 @@
+/* proxy/proxy.h: the data port as a whole: what all workers share, and what each has of its own.
+ *
+ * Made, started and stopped by the main thread. Workers reach it through worker->context.
+ */
+#ifndef PROXY_PROXY_H
+#define PROXY_PROXY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <event2/event.h>
+#include <openssl/ssl.h>
+
+#include "base/compiler.h"
+#include "config/config.h"
+#include "http/head.h"
+#include "net/listener.h"
+#include "net/worker.h"
+#include "proxy/fleet.h"
+
+struct client;
+
+struct proxy {
+	struct deployment_table *table;
+	struct fleet *fleet; /* the main thread's reference to the current one */
+	struct worker **workers;
+	unsigned worker_count;
+	struct listener *listener;
+	_Atomic(SSL_CTX *) front_tls;	   /* NULL: plain HTTP */
+	SSL_CTX **retired_tls;		   /* replaced by reloads; freed at the end */
+	unsigned retired_count;
+	_Atomic bool draining;		   /* /readyz says 503; answers carry Connection: close */
+	_Atomic uint64_t buffered_bytes;   /* of request bodies, against limits.max_buffered_bytes */
+	_Atomic uint32_t requests_in_flight;
+};
+
+/* One for each worker, touched by its thread alone. */
+struct proxy_worker {
+	struct proxy *proxy;
+	struct worker *worker;
+	struct fleet *fleet;		   /* its own reference to the current one */
+	struct client *clients;		   /* all of them, in no order */
+	bool draining;
+	uint64_t request_prefix;	   /* for request ids: random, then counted up */
+	struct request_head request_head;  /* scratch for one callback */
+	struct response_head response_head;
+};
+
+static inline struct proxy_worker *
+proxy_worker_of(const struct worker *worker)
+{
+	return worker->context;
+}
+
+/* Takes the configuration over. NULL with the reason in fault. */
+struct proxy *proxy_new(struct config *config, char *fault, size_t fault_size) MUST_CHECK;
+/* Starts workers and listens. False with the reason in fault: the port is taken, or no thread can be had. */
+bool proxy_start(struct proxy *proxy, struct event_base *main_base, char *fault, size_t fault_size) MUST_CHECK;
+uint16_t proxy_port(const struct proxy *proxy);
+
+/* Swaps the configuration (taken over); requests in flight keep theirs. False with the reason in fault. */
+bool proxy_reload(struct proxy *proxy, struct config *config, char *fault, size_t fault_size) MUST_CHECK;
+
+/* The drain: readiness first, then the listener and idle connections. */
+void proxy_fail_readiness(struct proxy *proxy);
+void proxy_stop_accepting(struct proxy *proxy);
+/* Client connections that are still open. */
+unsigned proxy_connections(const struct proxy *proxy);
+
+/* Ends everything still running, joins the workers, frees, and nulls the caller's pointer. */
+void proxy_free(struct proxy **proxy);
+
+/* The number of workers that `auto` means: the container's CPU quota, else the cores that may be used. */
+unsigned proxy_workers_auto(void);
+
+#endif

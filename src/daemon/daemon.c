@@ -1,0 +1,226 @@
+#include "daemon/daemon.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <event2/event.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/proxy.h"
+
+/* While draining, how often open connections are counted. */
+#define DRAIN_LOOK_MS 20
+/* At the end a stuck stdout gets this long. */
+#define LOG_STOP_MS 2000
+
+enum drain { RUNNING, DELAYING, DRAINING };
+
+struct daemon {
+	const struct options *options;
+	struct proxy *proxy;
+	struct event_base *base;
+	struct event *on_term, *on_int, *on_hup, *on_drain;
+	enum drain drain;
+	uint64_t drain_deadline_ms;
+};
+
+/* Secrets, prompts and answers are in this process's memory: it leaves no image of it behind. */
+static void
+forbid_core_dumps(void)
+{
+	struct rlimit none = { 0, 0 };
+
+	(void)setrlimit(RLIMIT_CORE, &none);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	(void)prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
+static void
+block_signals(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(how, &set, NULL);
+}
+
+static void
+wait_ms(struct event *event, uint64_t span_ms)
+{
+	struct timeval wait = { .tv_sec = (time_t)(span_ms / 1000), .tv_usec = (suseconds_t)(span_ms % 1000 * 1000) };
+
+	event_add(event, &wait);
+}
+
+static void
+on_drain(evutil_socket_t fd, short events, void *context)
+{
+	struct daemon *daemon = context;
+	uint64_t now_ms = clock_now_ms();
+
+	(void)fd;
+	(void)events;
+	if (daemon->drain == DELAYING) {
+		daemon->drain = DRAINING;
+		daemon->drain_deadline_ms = now_ms + daemon->proxy->fleet->config->timeouts.drain_ms;
+		proxy_stop_accepting(daemon->proxy);
+	}
+	if (proxy_connections(daemon->proxy) > 0 && now_ms < daemon->drain_deadline_ms)
+		wait_ms(daemon->on_drain, DRAIN_LOOK_MS);
+	else
+		event_base_loopbreak(daemon->base);
+}
+
+static void
+on_stop(evutil_socket_t signal_number, short events, void *context)
+{
+	struct daemon *daemon = context;
+
+	(void)events;
+	if (daemon->drain != RUNNING) {
+		log_record(LOG_WARNING, "stop_at_once", LOG_NO_FIELDS, "A second signal: stopping at once");
+		event_base_loopbreak(daemon->base);
+		return;
+	}
+	log_record(LOG_INFO, "draining", LOG_FIELDS(LOG_NUMBER("connections", proxy_connections(daemon->proxy))),
+	    "Signal %d: no longer ready; requests in flight are served to their end", (int)signal_number);
+	daemon->drain = DELAYING;
+	proxy_fail_readiness(daemon->proxy);
+	wait_ms(daemon->on_drain, daemon->proxy->fleet->config->timeouts.drain_delay_ms);
+}
+
+static void
+log_faults(const struct config_faults *faults)
+{
+	for (size_t i = 0; i < faults->count; i++)
+		log_record(LOG_ERROR, "config_fault",
+		    LOG_FIELDS(LOG_STRING("path", faults->items[i].path), LOG_STRING("fault", faults->items[i].text)),
+		    "Configuration fault: %s%s%s", faults->items[i].path, faults->items[i].path[0] != '\0' ? ": " : "",
+		    faults->items[i].text);
+}
+
+static void
+on_reload(evutil_socket_t signal_number, short events, void *context)
+{
+	struct daemon *daemon = context;
+	struct config_faults faults = { 0 };
+	struct config *config;
+	char fault[512] = "";
+
+	(void)signal_number;
+	(void)events;
+	if (daemon->options->command == COMMAND_DEMO)
+		return;
+	config = options_load_config(daemon->options, &faults);
+	if (config == NULL) {
+		log_faults(&faults);
+	} else {
+		log_configure(config->log_format, config->log_level);
+		if (proxy_reload(daemon->proxy, config, fault, sizeof(fault)))
+			log_record(LOG_INFO, "reloaded", LOG_NO_FIELDS, "The configuration has been reloaded");
+		else
+			config = NULL;
+	}
+	if (config == NULL)
+		log_record(LOG_ERROR, "reload_failed", LOG_FIELDS(LOG_STRING("fault", fault)),
+		    "The configuration has not been reloaded; the running one stays%s%s", fault[0] != '\0' ? ": " : "", fault);
+	config_faults_free(&faults);
+}
+
+static bool
+is_loopback(const char *address)
+{
+	return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
+}
+
+static void
+announce(const struct daemon *daemon)
+{
+	const struct config *config = daemon->proxy->fleet->config;
+	const char *scheme = config->listen.certificate_file[0] != '\0' ? "https" : "http";
+	bool is_v6 = strchr(config->listen.address, ':') != NULL;
+
+	if (config->client_count == 0 && !is_loopback(config->listen.address))
+		log_record(LOG_WARNING, "open_to_all", LOG_NO_FIELDS,
+		    "No clients are configured: whoever reaches this address may use the backends (see `clients`)");
+	log_record(LOG_INFO, "listening",
+	    LOG_FIELDS(LOG_STRING("address", config->listen.address), LOG_NUMBER("port", proxy_port(daemon->proxy)),
+		LOG_NUMBER("backends", config->backend_count), LOG_NUMBER("workers", daemon->proxy->worker_count)),
+	    "Listening on %s://%s%s%s:%u", scheme, is_v6 ? "[" : "", config->listen.address, is_v6 ? "]" : "",
+	    proxy_port(daemon->proxy));
+}
+
+static struct event *
+watch_signal(struct daemon *daemon, int number, event_callback_fn fn)
+{
+	struct event *event = evsignal_new(daemon->base, number, fn, daemon);
+
+	if (event == NULL || event_add(event, NULL) != 0)
+		fatal("daemon: signal %d cannot be watched", number);
+	return event;
+}
+
+static void
+watch_signals(struct daemon *daemon)
+{
+	daemon->on_term = watch_signal(daemon, SIGTERM, on_stop);
+	daemon->on_int = watch_signal(daemon, SIGINT, on_stop);
+	daemon->on_hup = watch_signal(daemon, SIGHUP, on_reload);
+	daemon->on_drain = evtimer_new(daemon->base, on_drain, daemon);
+	if (daemon->on_drain == NULL)
+		fatal("daemon: no timer");
+}
+
+static void
+forget_events(struct daemon *daemon)
+{
+	event_free(daemon->on_term);
+	event_free(daemon->on_int);
+	event_free(daemon->on_hup);
+	event_free(daemon->on_drain);
+}
+
+int
+daemon_run(const struct options *options, struct config *config)
+{
+	struct daemon daemon = { .options = options };
+	char fault[512] = "";
+	bool started;
+
+	forbid_core_dumps();
+	signal(SIGPIPE, SIG_IGN);
+	block_signals(SIG_BLOCK); /* threads inherit this: signals are the main thread's alone */
+	log_configure(config->log_format, config->log_level);
+	daemon.proxy = proxy_new(config, fault, sizeof(fault));
+	if (daemon.proxy == NULL) {
+		fprintf(stderr, "aoai-lb: %s\n", fault);
+		return EXIT_BAD_CONFIG;
+	}
+	daemon.base = event_base_new();
+	if (daemon.base == NULL)
+		fatal("daemon: no event base");
+	watch_signals(&daemon);
+	started = log_start() && proxy_start(daemon.proxy, daemon.base, fault, sizeof(fault));
+	block_signals(SIG_UNBLOCK);
+	if (started) {
+		announce(&daemon);
+		(void)event_base_dispatch(daemon.base);
+		log_record(LOG_INFO, "stopped", LOG_NO_FIELDS, "Stopped");
+	}
+	proxy_free(&daemon.proxy);
+	forget_events(&daemon);
+	event_base_free(daemon.base);
+	log_stop(LOG_STOP_MS);
+	if (!started)
+		fprintf(stderr, "aoai-lb: %s\n", fault[0] != '\0' ? fault : "no thread for the log can be started");
+	return started ? EXIT_STOPPED : EXIT_NO_START;
+}

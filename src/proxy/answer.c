@@ -1,0 +1,216 @@
+#include "proxy/answer.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "http/framing.h"
+#include "policy/hint.h"
+#include "proxy/client.h"
+#include "proxy/exchange.h"
+#include "proxy/proxy.h"
+
+const char *
+answer_reason(unsigned status)
+{
+	static const struct {
+		unsigned status;
+		const char *reason;
+	} reasons[] = {
+		{ 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" }, { 206, "Partial Content" },
+		{ 301, "Moved Permanently" }, { 302, "Found" }, { 303, "See Other" }, { 304, "Not Modified" },
+		{ 307, "Temporary Redirect" }, { 308, "Permanent Redirect" },
+		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" },
+		{ 405, "Method Not Allowed" }, { 406, "Not Acceptable" }, { 408, "Request Timeout" }, { 409, "Conflict" },
+		{ 410, "Gone" }, { 412, "Precondition Failed" }, { 413, "Content Too Large" }, { 414, "URI Too Long" },
+		{ 415, "Unsupported Media Type" }, { 417, "Expectation Failed" }, { 422, "Unprocessable Content" },
+		{ 429, "Too Many Requests" }, { 431, "Request Header Fields Too Large" },
+		{ 500, "Internal Server Error" }, { 501, "Not Implemented" }, { 502, "Bad Gateway" },
+		{ 503, "Service Unavailable" }, { 504, "Gateway Timeout" }, { 505, "HTTP Version Not Supported" },
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(reasons); i++)
+		if (reasons[i].status == status)
+			return reasons[i].reason;
+	return "";
+}
+
+void
+answer_write_status(struct buffer *out, unsigned status)
+{
+	buffer_append_string(out, "HTTP/1.1 ");
+	buffer_append_u64(out, status);
+	buffer_append_byte(out, ' ');
+	buffer_append_string(out, answer_reason(status));
+	buffer_append_string(out, "\r\n");
+}
+
+static void
+append_hex(struct buffer *out, uint64_t value)
+{
+	static const char digits[] = "0123456789abcdef";
+	char text[16];
+
+	for (unsigned i = 0; i < 16; i++)
+		text[i] = digits[value >> (60 - 4 * i) & 15];
+	buffer_append(out, text, sizeof(text));
+}
+
+static void
+append_request_id(struct exchange *exchange, struct buffer *out)
+{
+	struct proxy_worker *own = proxy_worker_of(exchange->worker);
+
+	buffer_append_string(out, "x-request-id: ");
+	append_hex(out, random_next(&exchange->worker->random));
+	append_hex(out, own->request_prefix++);
+	buffer_append_string(out, "\r\n");
+}
+
+void
+answer_write_own_lines(struct exchange *exchange, struct buffer *out, const char *backend, bool has_request_id, bool close,
+    uint64_t wait_ms, bool no_retry)
+{
+	if (wait_ms > 0) {
+		buffer_append_string(out, "retry-after-ms: ");
+		buffer_append_u64(out, hint_for_caller_ms(wait_ms));
+		buffer_append_string(out, "\r\nretry-after: ");
+		buffer_append_u64(out, hint_for_caller_seconds(wait_ms));
+		buffer_append_string(out, "\r\n");
+	}
+	if (no_retry)
+		buffer_append_string(out, "x-should-retry: false\r\n");
+	if (backend != NULL) {
+		buffer_append_string(out, "x-aoai-lb-backend: ");
+		buffer_append_string(out, backend);
+		buffer_append_string(out, "\r\n");
+	}
+	if (exchange->attempts_text.length > 0) {
+		buffer_append_string(out, "x-aoai-lb-attempts: ");
+		buffer_append_slice(out, buffer_slice(&exchange->attempts_text));
+		buffer_append_string(out, "\r\n");
+	}
+	if (!has_request_id)
+		append_request_id(exchange, out);
+	/* A draining daemon takes no further request on this connection. */
+	if (exchange->client->close_after)
+		exchange->keep_alive = false;
+	if (close || !exchange->keep_alive)
+		buffer_append_string(out, "connection: close\r\n");
+	else if (exchange->http_1_0)
+		buffer_append_string(out, "connection: keep-alive\r\n");
+}
+
+static const char *
+error_type(unsigned status)
+{
+	if (status == 401)
+		return "authentication_error";
+	if (status == 403)
+		return "permission_error";
+	if (status == 429)
+		return "rate_limit_error";
+	return status >= 500 ? "server_error" : "invalid_request_error";
+}
+
+void
+answer_write_error_object(struct buffer *out, unsigned status, const char *code, const char *message)
+{
+	buffer_append_string(out, "{\"error\":{\"code\":\"");
+	buffer_append_json_text(out, slice_from(code));
+	buffer_append_string(out, "\",\"message\":\"");
+	buffer_append_json_text(out, slice_from(message));
+	buffer_append_string(out, "\",\"type\":\"");
+	buffer_append_string(out, error_type(status));
+	buffer_append_string(out, "\",\"param\":null}}");
+}
+
+/* Finishes the head, sends it with the body, and ends the exchange. */
+static void
+send_whole(struct exchange *exchange, struct buffer *head, struct slice body, uint64_t now_ms)
+{
+	struct iovec parts[2];
+	int count = 1;
+	bool sent;
+
+	buffer_append_string(head, "content-length: ");
+	buffer_append_u64(head, body.length);
+	buffer_append_string(head, "\r\n\r\n");
+	exchange->first_byte_ms = now_ms;
+	exchange->delimited = true;
+	parts[0] = (struct iovec){ .iov_base = head->data, .iov_len = head->length };
+	if (body.length > 0 && exchange->method != METHOD_HEAD) {
+		parts[count++] = (struct iovec){ .iov_base = (void *)(uintptr_t)body.data, .iov_len = body.length };
+		exchange->answer_bytes = body.length;
+	}
+	sent = client_send(exchange->client, parts, count, now_ms);
+	buffer_free(head);
+	if (sent)
+		exchange_end(exchange);
+	else
+		client_leave(exchange->client, "the connection broke");
+}
+
+static void
+begin(struct exchange *exchange, unsigned status, struct buffer *head)
+{
+	exchange_enter(exchange, ANSWERING);
+	exchange->status = status;
+	if (!exchange->body_complete)
+		exchange->keep_alive = false;
+	answer_write_status(head, status);
+}
+
+void
+answer_error(struct exchange *exchange, unsigned status, const char *code, const char *message, uint64_t wait_ms,
+    bool no_retry, uint64_t now_ms)
+{
+	struct buffer head = { 0 }, body = { 0 };
+
+	begin(exchange, status, &head);
+	answer_write_error_object(&body, status, code, message);
+	buffer_append_string(&head, "content-type: application/json\r\n");
+	if (status == 405)
+		buffer_append_string(&head, "allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+	answer_write_own_lines(exchange, &head, NULL, false, false, wait_ms, no_retry);
+	send_whole(exchange, &head, buffer_slice(&body), now_ms);
+	buffer_free(&body);
+}
+
+void
+answer_ok(struct exchange *exchange, const char *content_type, struct slice body, uint64_t now_ms)
+{
+	struct buffer head = { 0 };
+
+	/* A GET rarely has a body; if one was announced it stays unread and the connection ends. */
+	exchange->body_complete = exchange->body_complete || exchange->body_reader.kind == BODY_NONE;
+	begin(exchange, 200, &head);
+	buffer_append_string(&head, "content-type: ");
+	buffer_append_string(&head, content_type);
+	buffer_append_string(&head, "\r\n");
+	answer_write_own_lines(exchange, &head, NULL, false, false, 0, false);
+	send_whole(exchange, &head, body, now_ms);
+}
+
+void
+answer_kept(struct exchange *exchange, uint64_t wait_ms, uint64_t now_ms)
+{
+	struct kept_answer *kept = &exchange->kept;
+	struct buffer head = { 0 }, body = { 0 };
+	const char *backend = exchange->fleet->backends[kept->backend].config->name;
+	bool hints = kept->status == 408 || kept->status >= 500;
+	bool has_request_id = slice_find_nocase(buffer_slice(&kept->head_lines), SLICE("x-request-id:")) >= 0;
+
+	begin(exchange, kept->status, &head);
+	if (kept->complete) {
+		buffer_append_slice(&head, buffer_slice(&kept->head_lines));
+		body = kept->body;
+		kept->body = (struct buffer){ 0 };
+	} else {
+		answer_write_error_object(&body, kept->status, "backend_error", "The backend's error answer was cut short.");
+		buffer_append_string(&head, "content-type: application/json\r\n");
+		has_request_id = false;
+	}
+	answer_write_own_lines(exchange, &head, backend, has_request_id, false, hints ? wait_ms : 0, false);
+	send_whole(exchange, &head, buffer_slice(&body), now_ms);
+	buffer_free(&body);
+}

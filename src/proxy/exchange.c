@@ -1,0 +1,468 @@
+#include "proxy/exchange.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "policy/hint.h"
+#include "policy/select.h"
+#include "proxy/access.h"
+#include "proxy/answer.h"
+#include "proxy/attempt.h"
+#include "proxy/client.h"
+#include "proxy/proxy.h"
+
+/* A probe's lease lasts this much longer than anything that ends it; it only matters if an end were ever missed. */
+#define PROBE_LEASE_SPARE_MS 60000U
+
+static const char *
+state_name(enum exchange_state state)
+{
+	static const char *const names[] = { "READING", "ROUTING", "TRYING", "RELAYING", "ANSWERING", "CLOSED" };
+
+	return names[state];
+}
+
+void
+exchange_enter(struct exchange *exchange, enum exchange_state next)
+{
+	static const unsigned allowed[] = {
+		[READING] = BIT(ROUTING) | BIT(ANSWERING) | BIT(CLOSED),
+		[ROUTING] = BIT(TRYING) | BIT(ANSWERING) | BIT(CLOSED),
+		[TRYING] = BIT(RELAYING) | BIT(ANSWERING) | BIT(CLOSED),
+		[RELAYING] = BIT(CLOSED),
+		[ANSWERING] = BIT(CLOSED),
+		[CLOSED] = 0,
+	};
+
+	if (!(allowed[exchange->state] & BIT(next)))
+		fatal("exchange: %s may not follow %s", state_name(next), state_name(exchange->state));
+	exchange->state = next;
+}
+
+/* ---- memory of bodies ------------------------------------------------------------------------------------------ */
+
+bool
+exchange_reserve(struct exchange *exchange, uint64_t bytes)
+{
+	struct proxy *proxy = proxy_worker_of(exchange->worker)->proxy;
+	uint64_t cap = exchange->fleet->config->max_buffered_bytes;
+	uint64_t before;
+
+	if (bytes == 0)
+		return true;
+	before = atomic_fetch_add_explicit(&proxy->buffered_bytes, bytes, memory_order_relaxed);
+	if (before + bytes > cap) {
+		atomic_fetch_sub_explicit(&proxy->buffered_bytes, bytes, memory_order_relaxed);
+		return false;
+	}
+	exchange->reserved_bytes += bytes;
+	return true;
+}
+
+void
+exchange_unreserve(struct exchange *exchange)
+{
+	struct proxy *proxy = proxy_worker_of(exchange->worker)->proxy;
+
+	if (exchange->reserved_bytes == 0)
+		return;
+	atomic_fetch_sub_explicit(&proxy->buffered_bytes, exchange->reserved_bytes, memory_order_relaxed);
+	exchange->reserved_bytes = 0;
+}
+
+/* ---- selection ------------------------------------------------------------------------------------------------- */
+
+static bool
+was_tried(const struct exchange *exchange, size_t backend)
+{
+	return exchange->tried[backend / 64] >> (backend % 64) & 1;
+}
+
+/* The state that a call of this exchange would meet on a backend. The rest of the pair is NULL where the call names no
+ * deployment or one that is not in the table: such calls see the backend as a whole. */
+static bool
+find_rests(const struct exchange *exchange, size_t backend, struct rest **whole, struct rest **pair)
+{
+	struct backend_state *state = exchange->fleet->backends[backend].state;
+	uint16_t number;
+
+	*whole = &state->whole;
+	*pair = NULL;
+	if (exchange->deployment_length == 0)
+		return true;
+	number = fleet_serves(exchange->fleet, backend, exchange->deployment_number);
+	if (number == FLEET_NOT_SERVED)
+		return false;
+	if (number != DEPLOYMENT_OTHER)
+		*pair = &state->deployments[number];
+	return true;
+}
+
+static void
+fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct candidate *out)
+{
+	const struct config_backend *config = exchange->fleet->backends[backend].config;
+	struct rest *whole, *pair;
+	enum availability of_pair;
+
+	*out = (struct candidate){ .priority = config->priority, .weight = config->weight };
+	out->excluded = was_tried(exchange, backend) || !find_rests(exchange, backend, &whole, &pair);
+	if (out->excluded)
+		return;
+	out->in_flight = rest_in_flight(pair != NULL ? pair : whole);
+	out->availability = rest_availability(whole, now_ms);
+	out->reason = rest_reason(whole);
+	out->until_ms = rest_until_ms(whole);
+	if (pair == NULL)
+		return;
+	of_pair = rest_availability(pair, now_ms);
+	/* The longer obstacle of the two counts: a rest before a probe under way before a probe that is due. */
+	if (of_pair == AVAILABLE || (out->availability == RESTING && of_pair != RESTING) ||
+	    (out->availability == RESTING && out->until_ms >= rest_until_ms(pair)) ||
+	    (out->availability == PROBING && of_pair == PROBE_DUE))
+		return;
+	out->availability = of_pair;
+	out->reason = rest_reason(pair);
+	out->until_ms = rest_until_ms(pair);
+}
+
+static bool
+take_probe(struct rest *rest, uint64_t now_ms, uint64_t lease_ms, bool *taken)
+{
+	*taken = false;
+	if (rest == NULL || rest_availability(rest, now_ms) != PROBE_DUE)
+		return rest == NULL || rest_availability(rest, now_ms) == AVAILABLE;
+	*taken = rest_take_probe(rest, now_ms, lease_ms);
+	return *taken;
+}
+
+/* Becomes the probe of whatever is due on the backend. False when another request was faster. */
+static bool
+take_probes(struct exchange *exchange, size_t backend, uint64_t now_ms, bool *of_pair, bool *of_whole)
+{
+	const struct config_timeouts *timeouts = &exchange->fleet->config->timeouts;
+	uint64_t lease_ms = timeouts->connect_ms + timeouts->response_ms + timeouts->commit_ms + PROBE_LEASE_SPARE_MS;
+	struct rest *whole, *pair;
+
+	if (!find_rests(exchange, backend, &whole, &pair) || !take_probe(whole, now_ms, lease_ms, of_whole))
+		return false;
+	if (take_probe(pair, now_ms, lease_ms, of_pair))
+		return true;
+	if (*of_whole)
+		rest_end_probe(whole);
+	return false;
+}
+
+/* Calls that belong to a resource and to no deployment go to the first available backend in priority order. */
+static size_t
+first_in_order(const struct candidate *candidates, size_t count)
+{
+	size_t best = SELECT_NONE;
+
+	for (size_t i = 0; i < count; i++) {
+		if (candidates[i].excluded ||
+		    (candidates[i].availability != AVAILABLE && candidates[i].availability != PROBE_DUE))
+			continue;
+		if (best == SELECT_NONE || candidates[i].priority < candidates[best].priority)
+			best = i;
+	}
+	return best;
+}
+
+uint64_t
+exchange_soonest_recovery(const struct exchange *exchange, bool throttled_only)
+{
+	uint64_t now_ms = clock_now_ms(), soonest_ms = 0;
+
+	for (size_t i = 0; i < exchange->fleet->count; i++) {
+		struct rest *whole, *pair;
+		uint64_t until_ms;
+		bool throttled;
+
+		if (!find_rests(exchange, i, &whole, &pair))
+			continue;
+		until_ms = rest_until_ms(whole);
+		throttled = pair != NULL && rest_reason(pair) == REST_THROTTLED && rest_until_ms(pair) >= until_ms;
+		if (pair != NULL && rest_until_ms(pair) > until_ms)
+			until_ms = rest_until_ms(pair);
+		if (until_ms == 0 || (throttled_only && !throttled))
+			continue;
+		if (until_ms <= now_ms)
+			until_ms = now_ms + 1;
+		if (soonest_ms == 0 || until_ms < soonest_ms)
+			soonest_ms = until_ms;
+	}
+	return soonest_ms;
+}
+
+/* Says in the attempts header why backends that serve the deployment were not used. */
+static void
+explain_skipped(struct exchange *exchange, uint64_t now_ms)
+{
+	for (size_t i = 0; i < exchange->fleet->count; i++) {
+		struct candidate candidate;
+
+		fill_candidate(exchange, i, now_ms, &candidate);
+		if (candidate.excluded || candidate.availability == AVAILABLE)
+			continue;
+		buffer_append_format(&exchange->attempts_text, "%s%s=skip:", exchange->attempts_text.length > 0 ? "," : "",
+		    exchange->fleet->backends[i].config->name);
+		buffer_append_string(&exchange->attempts_text,
+		    candidate.availability == PROBING ? "probing"
+			: candidate.reason == REST_THROTTLED ? "cooling" : "ejected");
+		if (candidate.until_ms > now_ms)
+			buffer_append_format(&exchange->attempts_text, "(%llums)",
+			    (unsigned long long)(candidate.until_ms - now_ms));
+	}
+}
+
+static void
+conclude(struct exchange *exchange, uint64_t now_ms)
+{
+	uint64_t recovery_ms;
+	uint64_t wait_ms = 1;
+
+	explain_skipped(exchange, now_ms);
+	recovery_ms = exchange_soonest_recovery(exchange, exchange->tally.throttled);
+	if (recovery_ms == 0)
+		recovery_ms = exchange_soonest_recovery(exchange, false);
+	if (recovery_ms > now_ms)
+		wait_ms = recovery_ms - now_ms;
+	else
+		wait_ms = exchange->fleet->config->cooldown.min_ms;
+	switch (retry_conclude(&exchange->tally)) {
+	case CONCLUDE_THROTTLED:
+		answer_error(exchange, 429, "rate_limit_exceeded",
+		    "All backends that serve this deployment are throttled. Please retry after the time given.", wait_ms,
+		    false, now_ms);
+		break;
+	case CONCLUDE_PASS_ANSWER:
+		answer_kept(exchange, wait_ms, now_ms);
+		break;
+	case CONCLUDE_TIMEOUT:
+		answer_error(exchange, 504, "gateway_timeout", "No backend answered in time.", wait_ms, true, now_ms);
+		break;
+	case CONCLUDE_BAD_GATEWAY:
+		answer_error(exchange, 502, "bad_gateway", "No backend could be reached, or none gave a usable answer.", wait_ms,
+		    exchange->tally.request_was_sent, now_ms);
+		break;
+	}
+}
+
+static bool
+may_try_again(struct exchange *exchange, uint64_t now_ms)
+{
+	const struct config *config = exchange->fleet->config;
+
+	if (config->max_attempts > 0 && exchange->tally.attempts >= config->max_attempts)
+		return false;
+	if (config->timeouts.request_ms > 0 && now_ms - exchange->started_ms >= config->timeouts.request_ms) {
+		exchange->tally.timed_out = true;
+		return false;
+	}
+	/* A body that was streamed once is gone. */
+	return !(exchange->uploading && exchange->tally.attempts > 0);
+}
+
+void
+exchange_next(struct exchange *exchange, uint64_t now_ms)
+{
+	struct candidate candidates[CONFIG_BACKENDS_MAX];
+	size_t count = exchange->fleet->count;
+	struct selection selection;
+	bool of_pair, of_whole;
+
+	for (;;) {
+		if (!may_try_again(exchange, now_ms)) {
+			conclude(exchange, now_ms);
+			return;
+		}
+		for (size_t i = 0; i < count; i++)
+			fill_candidate(exchange, i, now_ms, &candidates[i]);
+		selection = select_backend(candidates, count, now_ms, random_next(&exchange->worker->random),
+		    !exchange->forced_once);
+		if (exchange->deployment_length == 0 && selection.index != SELECT_NONE && !selection.forced)
+			selection.index = first_in_order(candidates, count);
+		if (selection.index == SELECT_NONE) {
+			exchange->tally.throttled = exchange->tally.throttled || selection.throttled;
+			conclude(exchange, now_ms);
+			return;
+		}
+		of_pair = of_whole = false;
+		if (selection.forced)
+			exchange->forced_once = true;
+		else if (!take_probes(exchange, selection.index, now_ms, &of_pair, &of_whole))
+			continue; /* another worker was faster: the states have changed */
+		exchange->tried[selection.index / 64] |= UINT64_C(1) << (selection.index % 64);
+		exchange->tally.attempts++;
+		attempt_begin(exchange, selection.index, of_pair, of_whole, now_ms);
+		return;
+	}
+}
+
+/* ---- outcomes -------------------------------------------------------------------------------------------------- */
+
+static void
+note_attempt(struct exchange *exchange, const struct attempt *attempt, const char *outcome, uint64_t rest_ms)
+{
+	buffer_append_format(&exchange->attempts_text, "%s%s=%s", exchange->attempts_text.length > 0 ? "," : "",
+	    attempt->via->config->name, outcome);
+	if (rest_ms > 0)
+		buffer_append_format(&exchange->attempts_text, "(%llums)", (unsigned long long)rest_ms);
+}
+
+/* A 429 for a name that is not in the table yet: the backend knows it, so it gets a number to rest under. */
+static struct rest *
+pair_to_rest(struct attempt *attempt)
+{
+	struct exchange *exchange = attempt->exchange;
+	struct rest *whole, *pair;
+
+	if (attempt->pair != NULL || exchange->deployment_length == 0)
+		return attempt->pair;
+	exchange->deployment_number =
+	    deployment_learn(exchange->fleet->table, slice_of(exchange->deployment, exchange->deployment_length));
+	if (!find_rests(exchange, attempt->backend, &whole, &pair))
+		return NULL;
+	return pair;
+}
+
+/* Lets pair or backend rest as the verdict says. Returns for how long, in ms. */
+static uint64_t
+let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms)
+{
+	struct rest *rest = NULL;
+	uint64_t rest_ms = verdict->rest_ms;
+	const char *source = "";
+
+	if (verdict->use_hint) {
+		rest_ms = attempt->hint.wait_ms;
+		source = hint_source_name(attempt->hint.source);
+		if (verdict->reason != REST_THROTTLED && attempt->hint.source == HINT_NONE)
+			rest_ms = attempt->exchange->fleet->config->server_error_ms;
+	}
+	if (verdict->scope == REST_BACKEND)
+		rest = &attempt->via->state->whole;
+	else if (verdict->scope == REST_PAIR)
+		rest = pair_to_rest(attempt);
+	if (rest == NULL || rest_ms == 0)
+		return 0;
+	if (rest_begin(rest, now_ms + rest_ms, verdict->reason)) {
+		atomic_store_explicit(&rest->hint_source, (uint32_t)attempt->hint.source, memory_order_relaxed);
+		access_resting(attempt, verdict->scope == REST_BACKEND, verdict->reason, rest_ms, source);
+	}
+	return rest_ms;
+}
+
+void
+exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, const char *reason, uint64_t now_ms)
+{
+	struct exchange *exchange = attempt->exchange;
+	const struct config *config = exchange->fleet->config;
+	struct verdict verdict = retry_judge(outcome, config->server_error_ms);
+	char name[OUTCOME_NAME_SIZE];
+	uint64_t rest_ms;
+	bool answered = outcome->kind == OUTCOME_ANSWERED;
+
+	/* A pooled connection that the backend closed as we wrote says nothing about the backend's health. */
+	if (outcome->kind == OUTCOME_RESET && attempt->upstream != NULL && attempt->upstream->reused && attempt->head_ms == 0)
+		verdict.scope = REST_NOBODY;
+	rest_ms = let_rest(attempt, &verdict, now_ms);
+	access_failed(attempt, outcome_name(outcome, name), reason);
+	note_attempt(exchange, attempt, name, rest_ms);
+	exchange->tally.request_was_sent = exchange->tally.request_was_sent || outcome->request_sent;
+	exchange->tally.timed_out = exchange->tally.timed_out || outcome->kind == OUTCOME_TIMEOUT;
+	exchange->tally.throttled = exchange->tally.throttled || verdict.reason == REST_THROTTLED;
+	exchange->tally.answered = exchange->kept.status != 0;
+	if (verdict.success)
+		attempt_succeeded(attempt, now_ms);
+	/* A connection whose answer was read whole goes back to the pool. */
+	attempt_end(attempt, answered && attempt->reusable, now_ms);
+	if (exchange->uploading && exchange->tally.attempts > 0)
+		verdict.retry = false;
+	if (verdict.retry && verdict.unsafe) {
+		if (exchange->tally.unsafe_retries >= config->max_unsafe_retries)
+			verdict.retry = false;
+		else
+			exchange->tally.unsafe_retries++;
+	}
+	if (verdict.retry)
+		exchange_next(exchange, now_ms);
+	else if (verdict.success)
+		answer_kept(exchange, 0, now_ms);
+	else
+		conclude(exchange, now_ms);
+}
+
+/* ---- ends ------------------------------------------------------------------------------------------------------ */
+
+static void
+destroy(struct grave *grave)
+{
+	struct exchange *exchange = CONTAINER_OF(grave, struct exchange, grave);
+
+	fleet_release(&exchange->fleet);
+	free(exchange->target_text);
+	buffer_free(&exchange->upstream_lines);
+	if (exchange->credential_lines.data != NULL)
+		explicit_bzero(exchange->credential_lines.data, exchange->credential_lines.length);
+	buffer_free(&exchange->credential_lines);
+	buffer_free(&exchange->body);
+	buffer_free(&exchange->kept.head_lines);
+	buffer_free(&exchange->kept.body);
+	buffer_free(&exchange->attempts_text);
+	buffer_free(&exchange->answer_lines);
+	buffer_free(&exchange->held);
+	free(exchange);
+}
+
+static void
+finish(struct exchange *exchange)
+{
+	exchange_enter(exchange, CLOSED);
+	exchange_unreserve(exchange);
+	atomic_fetch_sub_explicit(&proxy_worker_of(exchange->worker)->proxy->requests_in_flight, 1, memory_order_relaxed);
+	worker_bury(exchange->worker, &exchange->grave, destroy);
+}
+
+void
+exchange_cancel(struct exchange *exchange, const char *reason)
+{
+	uint64_t now_ms = clock_now_ms();
+
+	if (exchange->state == CLOSED)
+		return;
+	if (exchange->attempt != NULL) {
+		note_attempt(exchange, exchange->attempt, "cancelled", 0);
+		attempt_end(exchange->attempt, false, now_ms);
+	}
+	exchange->broken = true;
+	if (exchange->status == 0)
+		exchange->status = 499; /* as nginx logs a caller that has left */
+	access_request(exchange, now_ms, reason);
+	exchange->client->exchange = NULL;
+	finish(exchange);
+}
+
+void
+exchange_end(struct exchange *exchange)
+{
+	struct client *client = exchange->client;
+	uint64_t now_ms = clock_now_ms();
+	bool close = !exchange->keep_alive || exchange->broken || !exchange->body_complete;
+
+	access_request(exchange, now_ms, exchange->broken ? "the answer broke" : NULL);
+	finish(exchange);
+	client_answered(client, close, exchange->broken && !exchange->delimited, now_ms);
+}
+
+void
+exchange_drained(struct exchange *exchange, uint64_t now_ms)
+{
+	if (exchange->attempt != NULL)
+		attempt_resume(exchange->attempt, now_ms);
+}

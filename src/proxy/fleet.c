@@ -1,0 +1,168 @@
+#include "proxy/fleet.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+static struct endpoint_settings
+endpoint_settings_of(const struct config_backend *backend)
+{
+	return (struct endpoint_settings){
+		.host = backend->host,
+		.port = backend->port,
+		.secure = backend->secure,
+		.server_name = backend->server_name,
+		.ca_file = backend->ca_file,
+		.verify = backend->verify,
+	};
+}
+
+static struct endpoint *
+find_endpoint(const struct fleet *fleet, size_t count, const struct endpoint_settings *settings)
+{
+	for (size_t i = 0; fleet != NULL && i < count; i++)
+		if (endpoint_matches(fleet->backends[i].endpoint, settings))
+			return endpoint_share(fleet->backends[i].endpoint);
+	return NULL;
+}
+
+static struct backend_state *
+find_state(const struct fleet *previous, const struct config_backend *backend)
+{
+	for (size_t i = 0; previous != NULL && i < previous->count; i++) {
+		struct backend_state *state = previous->backends[i].state;
+
+		if (strcmp(state->name, backend->name) == 0 && strcmp(state->url, backend->url) == 0)
+			return backend_state_share(state);
+	}
+	return backend_state_new(backend->name, backend->url);
+}
+
+/* What every request to this backend begins with, behind its request line. */
+static void
+write_own_lines(struct fleet_backend *backend)
+{
+	buffer_append_string(&backend->own_lines, "host: ");
+	buffer_append_string(&backend->own_lines, backend->config->authority);
+	buffer_append_string(&backend->own_lines, "\r\naccept-encoding: identity\r\n");
+	if (backend->config->auth.type != AUTH_API_KEY)
+		return;
+	buffer_append_string(&backend->own_lines, "api-key: ");
+	buffer_append_string(&backend->own_lines, backend->config->auth.key);
+	buffer_append_string(&backend->own_lines, "\r\n");
+}
+
+/* Gives every configured name its number, then fills the table of who serves what. */
+static void
+number_deployments(struct fleet *fleet)
+{
+	for (size_t b = 0; b < fleet->count; b++) {
+		const struct config_backend *config = fleet->backends[b].config;
+
+		for (size_t d = 0; d < config->deployment_count; d++) {
+			(void)deployment_add_configured(fleet->table, slice_from(config->deployments[d].name));
+			(void)deployment_add_configured(fleet->table, slice_from(config->deployments[d].backend_name));
+		}
+		fleet->backends[b].wildcard_number = FLEET_NOT_SERVED;
+		if (config->wildcard != NULL)
+			fleet->backends[b].wildcard_number =
+			    (uint16_t)deployment_add_configured(fleet->table, slice_from(config->wildcard));
+	}
+	fleet->served_rows = deployment_count(fleet->table);
+	fleet->served = memory_take_zeroed((size_t)fleet->served_rows * fleet->count + 1, sizeof(uint16_t));
+	for (unsigned number = 0; number < fleet->served_rows; number++) {
+		struct slice name = deployment_name(fleet->table, number);
+
+		for (size_t b = 0; b < fleet->count; b++) {
+			const struct fleet_backend *backend = &fleet->backends[b];
+			uint16_t *entry = &fleet->served[number * fleet->count + b];
+			struct slice own;
+
+			if (number == DEPLOYMENT_OTHER)
+				*entry = backend->config->has_map ? backend->wildcard_number : DEPLOYMENT_OTHER;
+			else if (config_map_deployment(backend->config, name, &own))
+				*entry = (uint16_t)deployment_find(fleet->table, own);
+			else
+				*entry = FLEET_NOT_SERVED;
+		}
+	}
+}
+
+struct fleet *
+fleet_new(struct config *config, const struct fleet *previous, struct deployment_table *table, char *fault,
+    size_t fault_size)
+{
+	struct fleet *fleet = memory_take_zeroed(1, sizeof(*fleet));
+
+	fleet->config = config;
+	fleet->table = table;
+	fleet->references = 1;
+	fleet->backends = memory_take_zeroed(config->backend_count, sizeof(*fleet->backends));
+	fleet->limits = (struct upstream_limits){
+		.connect_ms = config->timeouts.connect_ms,
+		.idle_ms = config->pool_idle_ms,
+		.max_age_ms = config->pool_max_age_ms,
+	};
+	for (size_t i = 0; i < config->backend_count; i++) {
+		struct fleet_backend *backend = &fleet->backends[i];
+		struct endpoint_settings settings = endpoint_settings_of(&config->backends[i]);
+
+		backend->config = &config->backends[i];
+		backend->endpoint = find_endpoint(fleet, i, &settings);
+		if (backend->endpoint == NULL && previous != NULL)
+			backend->endpoint = find_endpoint(previous, previous->count, &settings);
+		if (backend->endpoint == NULL)
+			backend->endpoint = endpoint_new(&settings, fault, fault_size);
+		if (backend->endpoint == NULL) {
+			fleet_release(&fleet);
+			return NULL;
+		}
+		backend->state = find_state(previous, backend->config);
+		write_own_lines(backend);
+		fleet->count = i + 1;
+	}
+	number_deployments(fleet);
+	return fleet;
+}
+
+struct fleet *
+fleet_share(struct fleet *fleet)
+{
+	atomic_fetch_add_explicit(&fleet->references, 1, memory_order_relaxed);
+	return fleet;
+}
+
+void
+fleet_release(struct fleet **fleet)
+{
+	struct fleet *gone = *fleet;
+
+	*fleet = NULL;
+	if (gone == NULL || atomic_fetch_sub_explicit(&gone->references, 1, memory_order_acq_rel) > 1)
+		return;
+	for (size_t i = 0; i < gone->count; i++) {
+		backend_state_release(&gone->backends[i].state);
+		endpoint_release(&gone->backends[i].endpoint);
+		if (gone->backends[i].own_lines.data != NULL)
+			explicit_bzero(gone->backends[i].own_lines.data, gone->backends[i].own_lines.length);
+		buffer_free(&gone->backends[i].own_lines);
+	}
+	free(gone->backends);
+	free(gone->served);
+	config_release(&gone->config);
+	free(gone);
+}
+
+uint16_t
+fleet_serves(const struct fleet *fleet, size_t backend, unsigned number)
+{
+	const struct fleet_backend *one = &fleet->backends[backend];
+
+	if (number < fleet->served_rows)
+		return fleet->served[number * fleet->count + backend];
+	/* A name learned since: no map can hold it. */
+	if (one->config->has_map)
+		return one->wildcard_number;
+	return (uint16_t)number;
+}

@@ -1,0 +1,332 @@
+#include "proxy/proxy.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/buffer.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "net/endpoint.h"
+#include "net/tls.h"
+#include "net/upstream.h"
+#include "proxy/client.h"
+
+/* Descriptors that are no connections: listeners, epoll, logs, files read while reloading. */
+#define DESCRIPTORS_SPARE 64U
+
+/* ---- how many workers ------------------------------------------------------------------------------------------ */
+
+/* Reads a small file; an empty slice when it cannot be read. */
+static struct slice
+read_small_file(const char *path, char *out, size_t size)
+{
+	FILE *file = fopen(path, "re");
+	size_t length;
+
+	if (file == NULL)
+		return SLICE_EMPTY;
+	length = fread(out, 1, size, file);
+	fclose(file);
+	return slice_trim(slice_of(out, length > 0 && out[length - 1] == '\n' ? length - 1 : length));
+}
+
+/* The cores that a quota is worth, rounded up; 0: no quota. */
+static unsigned
+cores_of(struct slice quota, struct slice period)
+{
+	uint64_t quota_us, period_us;
+
+	if (!slice_to_u64(quota, &quota_us) || !slice_to_u64(period, &period_us) || period_us == 0)
+		return 0;
+	return (unsigned)((quota_us + period_us - 1) / period_us);
+}
+
+/* What the container may use: cgroup v2's "quota period", else version 1's two files. */
+static unsigned
+container_cores(void)
+{
+	char text[64], period_text[64];
+	struct slice both = read_small_file("/sys/fs/cgroup/cpu.max", text, sizeof(text));
+	ptrdiff_t space = slice_find(both, SLICE(" "));
+
+	if (space > 0)
+		return cores_of(slice_of(both.data, (size_t)space), slice_skip(both, (size_t)space + 1));
+	both = read_small_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", text, sizeof(text));
+	return cores_of(both, read_small_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period_text, sizeof(period_text)));
+}
+
+unsigned
+proxy_workers_auto(void)
+{
+	cpu_set_t allowed;
+	unsigned cores = 1, quota = container_cores();
+
+	CPU_ZERO(&allowed);
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0 && CPU_COUNT(&allowed) > 0)
+		cores = (unsigned)CPU_COUNT(&allowed);
+	if (quota > 0 && quota < cores)
+		cores = quota;
+	return cores < 64 ? cores : 64;
+}
+
+/* ---- making ---------------------------------------------------------------------------------------------------- */
+
+/* The configured cap, lowered to what the descriptors allow: a connection needs two. */
+static uint64_t
+connections_cap(const struct config *config)
+{
+	struct rlimit limit;
+	uint64_t possible;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return config->max_connections;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+		return config->max_connections;
+	possible = limit.rlim_cur > 2 * DESCRIPTORS_SPARE ? (limit.rlim_cur - DESCRIPTORS_SPARE) / 2 : DESCRIPTORS_SPARE / 2;
+	if (possible >= config->max_connections)
+		return config->max_connections;
+	log_record(LOG_WARNING, "connections_lowered",
+	    LOG_FIELDS(LOG_NUMBER("max_connections", possible), LOG_NUMBER("nofile", limit.rlim_cur)),
+	    "limits.max_connections is lowered from %llu to %llu: no more than %llu descriptors may be open (raise nofile)",
+	    (unsigned long long)config->max_connections, (unsigned long long)possible, (unsigned long long)limit.rlim_cur);
+	return possible;
+}
+
+static struct worker *
+make_worker(struct proxy *proxy, unsigned index)
+{
+	struct proxy_worker *own = memory_take_zeroed(1, sizeof(*own));
+	struct worker *worker = worker_new(index, client_accept, own);
+
+	own->proxy = proxy;
+	own->worker = worker;
+	own->fleet = fleet_share(proxy->fleet);
+	own->request_prefix = random_next(&worker->random);
+	return worker;
+}
+
+struct proxy *
+proxy_new(struct config *config, char *fault, size_t fault_size)
+{
+	struct proxy *proxy = memory_take_zeroed(1, sizeof(*proxy));
+	SSL_CTX *tls = NULL;
+
+	proxy->table = deployment_table_new();
+	if (config->listen.certificate_file[0] != '\0') {
+		tls = tls_server_context(config->listen.certificate_file, config->listen.private_key_file, fault, fault_size);
+		if (tls == NULL) {
+			config_release(&config);
+			proxy_free(&proxy);
+			return NULL;
+		}
+		atomic_store(&proxy->front_tls, tls);
+	}
+	proxy->fleet = fleet_new(config, NULL, proxy->table, fault, fault_size);
+	if (proxy->fleet == NULL) {
+		proxy_free(&proxy);
+		return NULL;
+	}
+	config = proxy->fleet->config;
+	proxy->worker_count = config->workers > 0 ? config->workers : proxy_workers_auto();
+	proxy->workers = memory_take_zeroed(proxy->worker_count, sizeof(struct worker *));
+	for (unsigned i = 0; i < proxy->worker_count; i++)
+		proxy->workers[i] = make_worker(proxy, i);
+	return proxy;
+}
+
+/* ---- names ----------------------------------------------------------------------------------------------------- */
+
+static void
+go_on_with_name(struct worker *worker, void *argument)
+{
+	struct endpoint *endpoint = argument;
+
+	upstream_resolved(worker, endpoint);
+	endpoint_release(&endpoint);
+}
+
+/* From a resolver thread: every worker may have connections that wait for the name. */
+static void
+on_resolved(struct endpoint *endpoint, void *context)
+{
+	struct proxy *proxy = context;
+
+	for (unsigned i = 0; i < proxy->worker_count; i++)
+		worker_post(proxy->workers[i], go_on_with_name, endpoint_share(endpoint));
+}
+
+/* ---- running --------------------------------------------------------------------------------------------------- */
+
+bool
+proxy_start(struct proxy *proxy, struct event_base *main_base, char *fault, size_t fault_size)
+{
+	const struct config *config = proxy->fleet->config;
+	struct listener_settings settings = {
+		.address = config->listen.address,
+		.port = config->listen.port,
+		.max_connections = connections_cap(config),
+		.workers = proxy->workers,
+		.worker_count = proxy->worker_count,
+	};
+
+	proxy->listener = listener_new(&settings, fault, fault_size);
+	if (proxy->listener == NULL)
+		return false;
+	if (!resolver_start(on_resolved, proxy)) {
+		snprintf(fault, fault_size, "no thread for looking up names can be started");
+		return false;
+	}
+	/* A single worker accepts by itself: no connection changes threads. */
+	listener_start(proxy->listener, proxy->worker_count == 1 ? proxy->workers[0]->base : main_base);
+	for (unsigned i = 0; i < proxy->worker_count; i++) {
+		if (!worker_start(proxy->workers[i])) {
+			snprintf(fault, fault_size, "no thread for a worker can be started");
+			return false;
+		}
+	}
+	return true;
+}
+
+uint16_t
+proxy_port(const struct proxy *proxy)
+{
+	return listener_port(proxy->listener);
+}
+
+static void
+take_fleet(struct worker *worker, void *argument)
+{
+	struct proxy_worker *own = proxy_worker_of(worker);
+	struct fleet *old = own->fleet;
+
+	own->fleet = argument;
+	fleet_release(&old);
+	/* Endpoints that nobody uses any more must not live on in the pool. */
+	upstream_pool_clear(worker);
+}
+
+bool
+proxy_reload(struct proxy *proxy, struct config *config, char *fault, size_t fault_size)
+{
+	struct fleet *fleet;
+	SSL_CTX *tls = NULL, *old;
+
+	if (config->listen.certificate_file[0] != '\0') {
+		tls = tls_server_context(config->listen.certificate_file, config->listen.private_key_file, fault, fault_size);
+		if (tls == NULL) {
+			config_release(&config);
+			return false;
+		}
+	}
+	fleet = fleet_new(config, proxy->fleet, proxy->table, fault, fault_size);
+	if (fleet == NULL) {
+		SSL_CTX_free(tls);
+		return false;
+	}
+	old = atomic_exchange(&proxy->front_tls, tls);
+	/* Workers may be reading the pointer at this moment: it is kept until the end rather than freed under them. */
+	if (old != NULL)
+		proxy->retired_tls = memory_resize(proxy->retired_tls, (proxy->retired_count + 1) * sizeof(SSL_CTX *));
+	if (old != NULL)
+		proxy->retired_tls[proxy->retired_count++] = old;
+	for (unsigned i = 0; i < proxy->worker_count; i++)
+		worker_post(proxy->workers[i], take_fleet, fleet_share(fleet));
+	fleet_release(&proxy->fleet);
+	proxy->fleet = fleet;
+	return true;
+}
+
+/* ---- the end --------------------------------------------------------------------------------------------------- */
+
+void
+proxy_fail_readiness(struct proxy *proxy)
+{
+	atomic_store(&proxy->draining, true);
+}
+
+static void
+drain_worker(struct worker *worker, void *argument)
+{
+	struct proxy *proxy = argument;
+
+	if (proxy->worker_count == 1)
+		listener_finish(proxy->listener);
+	proxy_worker_of(worker)->draining = true;
+	client_drain_all(worker);
+}
+
+void
+proxy_stop_accepting(struct proxy *proxy)
+{
+	if (proxy->worker_count > 1)
+		listener_finish(proxy->listener);
+	for (unsigned i = 0; i < proxy->worker_count; i++)
+		worker_post(proxy->workers[i], drain_worker, proxy);
+}
+
+unsigned
+proxy_connections(const struct proxy *proxy)
+{
+	unsigned sum = 0;
+
+	for (unsigned i = 0; i < proxy->worker_count; i++)
+		sum += atomic_load_explicit(&proxy->workers[i]->connections, memory_order_relaxed);
+	return sum;
+}
+
+static void
+end_worker(struct worker *worker, void *unused)
+{
+	(void)unused;
+	while (proxy_worker_of(worker)->clients != NULL)
+		client_leave(proxy_worker_of(worker)->clients, "the daemon stopped");
+}
+
+static void
+free_worker(struct worker **worker)
+{
+	struct proxy_worker *own;
+
+	if (*worker == NULL)
+		return;
+	own = proxy_worker_of(*worker);
+	end_worker(*worker, NULL);
+	worker_free(worker);
+	fleet_release(&own->fleet);
+	free(own);
+}
+
+void
+proxy_free(struct proxy **proxy)
+{
+	struct proxy *gone = *proxy;
+
+	if (gone == NULL)
+		return;
+	*proxy = NULL;
+	for (unsigned i = 0; i < gone->worker_count; i++) {
+		if (!gone->workers[i]->running)
+			continue;
+		worker_post(gone->workers[i], end_worker, NULL);
+		worker_stop(gone->workers[i]);
+	}
+	for (unsigned i = 0; i < gone->worker_count; i++)
+		worker_join(gone->workers[i]);
+	resolver_stop();
+	listener_free(&gone->listener);
+	for (unsigned i = 0; i < gone->worker_count; i++)
+		free_worker(&gone->workers[i]);
+	free(gone->workers);
+	fleet_release(&gone->fleet);
+	SSL_CTX_free(atomic_load(&gone->front_tls));
+	for (unsigned i = 0; i < gone->retired_count; i++)
+		SSL_CTX_free(gone->retired_tls[i]);
+	free(gone->retired_tls);
+	deployment_table_free(&gone->table);
+	free(gone);
+}
