@@ -47,7 +47,7 @@ def test_a_full_configuration_is_accepted(check):
              "auth": {"type": "api_key", "key": "${OPENAI1_API_KEY}"}, "deployments": {"gpt-4o": "gpt-4o-ptu"}, "api_version": "",
              "tls": {"ca_file": "", "server_name": "", "verify": True}},
             {"name": "openai2", "url": "https://openai2.openai.azure.com/prefix", "priority": 2,
-             "auth": {"type": "managed_identity", "client_id": "${AZURE_CLIENT_ID:-}"}}],
+             "auth": {"type": "api_key", "key": "${OPENAI2_API_KEY:-other}"}}],
         "selection": {"policy": "least_busy"},
         "cooldown": {"default_ms": 10000, "min_ms": 1000, "max_ms": 60000, "server_error_ms": 10000},
         "retry": {"max_attempts": 0, "max_unsafe_retries": 1, "max_body_bytes": 33554432},
@@ -117,7 +117,7 @@ FAULTS = [
     ({"backends": BACKENDS, "timeouts": {"connect_ms": 0}}, r"timeouts\.connect_ms"),
     ({"backends": BACKENDS, "timeouts": {"response_ms": "10"}}, r"timeouts\.response_ms"),
     ({"backends": BACKENDS, "limits": {"max_connections": 0}}, r"limits\.max_connections"),
-    ({"backends": BACKENDS, "clients": [{"name": "a", "key": "b"}]}, "clients"),
+    ({"backends": BACKENDS, "clients": [{"name": "a", "key": "b1234567"}]}, r"backends\[0\]\.auth"),
     ({"backends": [{**BACKENDS[0], "auth": {"type": "api_key", "key": "k"}}],
       "clients": [{"name": "a", "key": "b1234567"}, {"name": "a", "key": "c1234567"}]}, r"clients\[1\]\.name"),
     ({"backends": [{**BACKENDS[0], "auth": {"type": "api_key", "key": "k"}}], "clients": [{"name": "a"}]}, r"clients\[0\]\.key"),
@@ -127,7 +127,7 @@ FAULTS = [
 @pytest.mark.parametrize("config, path", FAULTS, ids=[f"{number}-{path}" for number, (_, path) in enumerate(FAULTS)])
 def test_a_fault_is_told_with_its_path(check, config, path):
     text = faults_of(check(config))
-    assert re.search(rf"(^|\s){path}\b.*: \S", text, re.M), text
+    assert re.search(rf"(^|\s){path}(?!\w).*: \S", text, re.M), text
 
 
 def test_all_faults_are_told_at_once(check):
@@ -219,13 +219,10 @@ def test_the_effective_configuration_has_every_default(check):
 
 def test_secrets_are_redacted(check):
     config = {"admin": {"key": "admin-secret"}, "clients": [{"name": "a", "key": "client-secret-value"}],
-              "backends": [{**BACKENDS[0], "auth": {"type": "api_key", "key": "${SECRET_KEY}"}},
-                           {"name": "two", "url": "https://two.example", "auth": {
-                               "type": "client_secret", "client_id": "id", "tenant_id": "tenant", "client_secret": "app-secret"}}]}
+              "backends": [{**BACKENDS[0], "auth": {"type": "api_key", "key": "${SECRET_KEY}"}}]}
     result = check(config, {"SECRET_KEY": "backend-secret"}, "--print-config")
     assert result.returncode == 0, result.stderr
-    assert "secret-value" not in result.stdout
-    for secret in ("admin-secret", "client-secret-value", "backend-secret", "app-secret"):
+    for secret in ("admin-secret", "client-secret-value", "backend-secret"):
         assert secret not in result.stdout + result.stderr
     assert "***" in result.stdout
 
@@ -280,9 +277,9 @@ def test_health_asks_a_running_daemon(stage):
 
 def test_the_examples_are_accepted():
     directory = pathlib.Path(__file__).resolve().parents[2] / "config"
-    examples = sorted(path for path in directory.glob("*.json") if not path.name.endswith("schema.json"))
-    assert examples, "there are no examples"
+    examples = sorted(path for path in directory.glob("*.json") if '"backends"' in path.read_text() and "schema" not in path.name)
+    assert len(examples) >= 3, examples
     for path in examples:
-        names = set(re.findall(r"\$\{([A-Z0-9_]+)", path.read_text()))
+        names = set(re.findall(r"\$\{([A-Z0-9_]+)\}", path.read_text()))
         result = run("--config", str(path), "--check-config", environment={name: f"value-of-{name.lower()}" for name in names})
         assert result.returncode == 0, f"{path.name}: {result.stderr}{result.stdout}"

@@ -99,7 +99,7 @@ def test_a_stream_keeps_its_backend_busy_until_it_ends(stage):
     gate = answers.Gate()
     script = answers.stream(answers.HELLO, gate, answers.STOP, answers.DONE)
     backends = [stage.backend(script), stage.backend(script)]
-    daemon = stage.daemon(equals(*backends))
+    daemon = stage.daemon(equals(*backends), workers=1)
     with daemon.client() as streaming:
         daemon.open_chat(streaming, stream=True)
         busy = streaming.read_head().header("x-aoai-lb-backend")

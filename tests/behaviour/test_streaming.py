@@ -51,20 +51,19 @@ def test_a_stream_arrives_byte_for_byte(stage, path, events):
 
 def test_each_event_is_on_its_way_as_soon_as_it_is_there(stage):
     gates = [Gate() for _ in range(5)]
-    pieces = [HELLO]
-    for number, gate in enumerate(gates):
-        pieces += [gate, answers.delta(content=f"word-{number}")]
-    daemon = stage.daemon([stage.backend(answers.stream(*pieces, STOP, DONE))])
+    words = [answers.delta(content=f"word-{number}") for number in range(5)]
+    pieces = [piece for pair in zip(gates, words) for piece in pair]
+    daemon = stage.daemon([stage.backend(answers.stream(HELLO, *pieces, STOP, DONE))])
     with daemon.client() as client:
         assert begin(daemon, client).status == 200
-        client.read_payload_until(b"Hello")
-        for number, gate in enumerate(gates):
-            assert client.is_open()
+        client.read_payload_until(HELLO)
+        for gate, word in zip(gates, words):
+            assert client.nothing_comes(0.05)
             gate.open()
             began = time.monotonic()
-            client.read_payload_until(f"word-{number}".encode())
+            client.read_payload_until(word)
             assert time.monotonic() - began < 0.5
-        client.read_payload_until(b"[DONE]")
+        client.read_payload_until(DONE)
         assert client.read_chunk() == b""
 
 

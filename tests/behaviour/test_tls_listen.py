@@ -60,6 +60,7 @@ def test_a_caller_that_leaves_is_noticed_over_tls(secure, certificates):
     assert exchange.gone.wait(2)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_old_tls_is_refused(secure):
     _, daemon = secure
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

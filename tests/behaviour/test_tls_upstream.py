@@ -86,6 +86,7 @@ def test_an_expired_certificate_is_not_trusted(stage, certificates, tls_backend)
     not_trusted(stage, tls_backend(certificate="expired"), trusted(certificates))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_old_tls_is_not_spoken(stage, certificates, tls_backend):
     context = certificates.server("server")
     context.set_ciphers("ALL:@SECLEVEL=0")
@@ -143,8 +144,11 @@ def test_a_tls_connection_is_used_again(stage, certificates, tls_backend):
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_session_is_resumed(stage, certificates, tls_backend, newest):
-    backend = tls_backend(default=answers.ok(headers=[("Connection", "close")]), newest=newest)
+@pytest.mark.parametrize("end", ["keep", "notify", "close"])
+def test_a_session_is_resumed(stage, certificates, tls_backend, newest, end):
+    """However the connection before it ended: many servers just close."""
+    body = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+    backend = tls_backend(default=answers.parts(body, end=end), newest=newest)
     daemon = stage.daemon([backend.entry(tls=trusted(certificates))], workers=1)
     for _ in range(4):
         assert daemon.chat().status == 200

@@ -40,6 +40,7 @@ class Client:
             sock = tls.wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=False)
         self.sock = sock
         self.wire = Wire(sock)
+        self.payload = b""  # of a chunked answer: what was read beyond the mark that was asked for
 
     def __enter__(self):
         return self
@@ -78,17 +79,22 @@ class Client:
         return self.read_answer(method)
 
     def read_chunk(self):
-        """One chunk of a chunked answer whose head was read; b"" is its clean end."""
+        """Some payload of a chunked answer whose head was read; b"" is its clean end."""
+        if self.payload:
+            payload, self.payload = self.payload, b""
+            return payload
         return read_chunk(self.wire)
 
     def read_payload_until(self, mark):
-        """Chunk payloads up to the one that completes mark; all that was read."""
+        """The payload of chunks up to and with mark, wherever the chunks begin and end."""
         data = bytearray()
         while mark not in data:
             payload = self.read_chunk()
             assert payload, f"the answer ended before {mark!r}: {bytes(data)[-300:]!r}"
             data += payload
-        return bytes(data)
+        end = data.find(mark) + len(mark)
+        self.payload = bytes(data[end:])
+        return bytes(data[:end])
 
     def read_broken_payload(self):
         """Chunk payloads until the connection is cut; a clean end of the answer is a fault."""
@@ -103,7 +109,7 @@ class Client:
 
     def nothing_comes(self, seconds):
         """True when not one byte arrives within that time."""
-        if self.wire.buffer:
+        if self.wire.buffer or self.payload:
             return False
         self.sock.settimeout(seconds)
         try:
