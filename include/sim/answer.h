@@ -16,9 +16,9 @@
 
 enum sim_framing {
 	SIM_FRAMING_LENGTH,
-	SIM_FRAMING_CHUNKED,	 /* every piece is a chunk */
+	SIM_FRAMING_CHUNKED, /* every piece is a chunk */
 	SIM_FRAMING_UNTIL_CLOSE,
-	SIM_FRAMING_EMPTY,	 /* 204: no body, no length */
+	SIM_FRAMING_EMPTY, /* 204: no body, no length */
 };
 
 /* A run of the body: from the end of the piece before to its own. In an event stream a piece is an event. */
@@ -30,7 +30,7 @@ struct sim_piece {
 struct sim_answer {
 	unsigned status;
 	enum sim_framing framing;
-	bool close;	      /* says "Connection: close" and does it */
+	bool close; /* says "Connection: close" and does it */
 	bool event_stream;
 	uint64_t head_at_us;
 	struct buffer fields; /* "name: value\r\n" lines, without those of framing, Date and Connection */

@@ -21,7 +21,7 @@ enum sim_trigger {
 	SIM_TRIGGER_NONE,
 	SIM_TRIGGER_CONTENT_FILTER, /* "trigger-content-filter": 400, the prompt is refused */
 	SIM_TRIGGER_OUTPUT_FILTER,  /* "trigger-output-filter": 200, cut by finish_reason content_filter */
-	SIM_TRIGGER_TOOL_CALL,	    /* "trigger-tool-call": the answer is a call of the first tool */
+	SIM_TRIGGER_TOOL_CALL,      /* "trigger-tool-call": the answer is a call of the first tool */
 };
 
 struct sim_call {
@@ -31,13 +31,13 @@ struct sim_call {
 	bool store;
 	bool base64;
 	bool encrypted_reasoning; /* include asks for reasoning.encrypted_content */
-	uint64_t max_tokens;	  /* UINT64_MAX: not given */
+	uint64_t max_tokens;      /* UINT64_MAX: not given */
 	uint64_t choices;
-	uint64_t dimensions;	  /* 0: not given */
-	struct slice prompt;	  /* raw: messages, prompt or input */
+	uint64_t dimensions; /* 0: not given */
+	struct slice prompt; /* raw: messages, prompt or input */
 	bool prompt_is_array;
-	uint64_t input_count;	  /* embeddings: how many texts */
-	bool input_is_list;	  /* embeddings: an array of texts, not of one text's tokens */
+	uint64_t input_count;           /* embeddings: how many texts */
+	bool input_is_list;             /* embeddings: an array of texts, not of one text's tokens */
 	struct slice previous_response; /* raw; empty when absent */
 	uint64_t prompt_tokens;
 	uint64_t output_estimate;
@@ -45,7 +45,7 @@ struct sim_call {
 };
 
 /* Reads the body. False when it is not what the endpoint takes: then answer is the 400. */
-bool sim_call_read(struct sim_call *call, enum sim_endpoint endpoint, struct slice body, struct sim_answer *answer)
-    MUST_CHECK;
+bool sim_call_read(struct sim_call *call, enum sim_endpoint endpoint, struct slice body,
+    struct sim_answer *answer) MUST_CHECK;
 
 #endif

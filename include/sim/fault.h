@@ -93,9 +93,9 @@ enum sim_stream_filter { SIM_ANY, SIM_STREAMS, SIM_NO_STREAMS };
 struct sim_fault {
 	enum sim_fault_kind kind;
 	enum sim_moment moment;
-	char *resource;	  /* NULL: any */
+	char *resource;   /* NULL: any */
 	char *deployment; /* NULL: any */
-	char *path;	  /* NULL: any */
+	char *path;       /* NULL: any */
 	enum sim_stream_filter streams;
 	double probability;
 	uint64_t skip;
@@ -111,7 +111,7 @@ struct sim_fault {
 	int64_t delta;
 	unsigned status;
 	bool final_chunk;
-	int form;	     /* an index into the forms of its kind */
+	int form;             /* an index into the forms of its kind */
 	struct buffer fields; /* "name: value\r\n" lines */
 	struct buffer text;   /* body, raw head or coding */
 };

@@ -20,10 +20,10 @@ struct sim_journal;
 struct sim_journal_entry {
 	const char *resource;
 	const char *deployment; /* "": none */
-	struct slice head;	/* the request's head as it came */
+	struct slice head;      /* the request's head as it came */
 	struct slice body;
-	unsigned status;	/* answered; 0: cut before its head */
-	uint64_t connection;	/* which connection of the simulator's it came on */
+	unsigned status;     /* answered; 0: cut before its head */
+	uint64_t connection; /* which connection of the simulator's it came on */
 	int64_t unix_ms;
 };
 

@@ -18,9 +18,9 @@ struct sim_quota {
 	uint64_t requests_per_minute; /* 0: no limit */
 	uint64_t token_window_ms;
 	uint64_t request_window_ms;
-	uint64_t ptu;		      /* 0: a standard deployment */
-	uint64_t tokens_per_ptu;      /* input tokens a minute that one PTU is worth */
-	uint64_t output_weight;	      /* input tokens that one output token counts as */
+	uint64_t ptu;            /* 0: a standard deployment */
+	uint64_t tokens_per_ptu; /* input tokens a minute that one PTU is worth */
+	uint64_t output_weight;  /* input tokens that one output token counts as */
 };
 
 struct sim_limiter {
@@ -37,7 +37,7 @@ enum sim_limit { SIM_LIMIT_NONE, SIM_LIMIT_REQUESTS, SIM_LIMIT_TOKENS, SIM_LIMIT
 
 struct sim_verdict {
 	enum sim_limit exceeded; /* SIM_LIMIT_NONE: the request is let in */
-	uint64_t wait_ms;	 /* when it is not: until it could be */
+	uint64_t wait_ms;        /* when it is not: until it could be */
 	uint64_t limit_requests; /* of one window; 0: no such limit */
 	uint64_t remaining_requests;
 	uint64_t reset_requests_ms;

@@ -35,7 +35,8 @@ uint64_t sim_reader_u64(struct sim_reader *reader, const json_t *object, const c
 /* A number from 0 to most. */
 double sim_reader_real(struct sim_reader *reader, const json_t *object, const char *path, const char *key,
     double otherwise, double most);
-bool sim_reader_bool(struct sim_reader *reader, const json_t *object, const char *path, const char *key, bool otherwise);
+bool sim_reader_bool(struct sim_reader *reader, const json_t *object, const char *path, const char *key,
+    bool otherwise);
 /* The index in choices (NULL at their end) of a text; otherwise when it is absent. */
 int sim_reader_choice(struct sim_reader *reader, const json_t *object, const char *path, const char *key,
     const char *const *choices, int otherwise);

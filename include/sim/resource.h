@@ -108,7 +108,8 @@ void sim_chat_answer(struct sim_resource *resource, struct sim_exchange *exchang
 void sim_embeddings_answer(struct sim_resource *resource, struct sim_exchange *exchange, struct sim_answer *answer);
 void sim_responses_answer(struct sim_resource *resource, struct sim_exchange *exchange, struct sim_answer *answer);
 /* What has no model: stored responses, models, files. */
-void sim_stored_response_answer(struct sim_resource *resource, struct sim_exchange *exchange, struct sim_answer *answer);
+void sim_stored_response_answer(struct sim_resource *resource, struct sim_exchange *exchange,
+    struct sim_answer *answer);
 void sim_models_answer(struct sim_resource *resource, struct sim_exchange *exchange, struct sim_answer *answer);
 void sim_files_answer(struct sim_resource *resource, struct sim_exchange *exchange, struct sim_answer *answer);
 

@@ -27,11 +27,11 @@ enum sim_endpoint {
 
 struct sim_route {
 	enum sim_endpoint endpoint;
-	bool deployment_path;	   /* /openai/deployments/{d}/…: the deployment is in the path */
-	bool v1;		   /* /openai/v1/…: api-version is optional */
-	struct slice deployment;   /* of a deployment path */
-	struct slice id;	   /* of a response, file or model */
-	struct slice api_version;  /* empty when absent */
+	bool deployment_path;     /* /openai/deployments/{d}/…: the deployment is in the path */
+	bool v1;                  /* /openai/v1/…: api-version is optional */
+	struct slice deployment;  /* of a deployment path */
+	struct slice id;          /* of a response, file or model */
+	struct slice api_version; /* empty when absent */
 };
 
 /* All slices borrow from path and query. An api-version that is needed and missing makes the endpoint unknown, as it does

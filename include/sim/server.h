@@ -40,14 +40,14 @@ struct sim_listener {
 	uint16_t port;
 	struct event *event;
 	struct timer pause; /* out of descriptors: accepting rests */
-	SSL_CTX *tls;	    /* NULL: plain */
+	SSL_CTX *tls;       /* NULL: plain */
 };
 
 struct sim_server {
 	const struct sim_config *config;
 	struct event_base *base;
 	struct timer_wheel *wheel;
-	struct event *reaper; /* frees the connections on `dead` */
+	struct event *reaper;           /* frees the connections on `dead` */
 	struct sim_listener *listeners; /* one a resource, and then the control port's, if there is one */
 	size_t listener_count;
 	struct sim_resource **resources;
@@ -80,8 +80,8 @@ void sim_connections_close(struct sim_server *server);
 void sim_connections_reap(struct sim_server *server);
 
 /* The control port's answers (control.c). */
-void sim_control_answer(struct sim_server *server, const struct request_head *head, struct slice path, struct slice body,
-    struct sim_answer *answer);
+void sim_control_answer(struct sim_server *server, const struct request_head *head, struct slice path,
+    struct slice body, struct sim_answer *answer);
 
 /* An IMF-fixdate (RFC 9110, 5.6.7) into out. */
 void sim_http_date(int64_t unix_seconds, char out[32]);

@@ -15,11 +15,13 @@ struct slice sim_text_token(uint64_t index);
 void sim_text_append(struct buffer *out, uint64_t count);
 
 /* What Azure's content filter says of harmless text. */
-#define SIM_SAFE_CATEGORIES                                                                                            \
-	"\"hate\":{\"filtered\":false,\"severity\":\"safe\"},\"self_harm\":{\"filtered\":false,\"severity\":\"safe\"},"  \
-	"\"sexual\":{\"filtered\":false,\"severity\":\"safe\"},\"violence\":{\"filtered\":false,\"severity\":\"safe\"}"
-#define SIM_PROMPT_FILTER_RESULTS                                                                                      \
-	"\"prompt_filter_results\":[{\"prompt_index\":0,\"content_filter_results\":{" SIM_SAFE_CATEGORIES                \
+#define SIM_SAFE_CATEGORIES \
+	"\"hate\":{\"filtered\":false,\"severity\":\"safe\"},\"self_harm\":{\"filtered\":false,\"severity\":\"safe\"}" \
+	"," \
+	"\"sexual\":{\"filtered\":false,\"severity\":\"safe\"},\"violence\":{\"filtered\":false,\"severity\":" \
+	"\"safe\"}"
+#define SIM_PROMPT_FILTER_RESULTS \
+	"\"prompt_filter_results\":[{\"prompt_index\":0,\"content_filter_results\":{" SIM_SAFE_CATEGORIES \
 	",\"jailbreak\":{\"filtered\":false,\"detected\":false}}}]"
 
 #endif

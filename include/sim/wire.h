@@ -23,7 +23,7 @@ struct sim_mark {
 
 /* What happens once every byte has gone. */
 enum sim_wire_end {
-	SIM_END_KEEP,  /* the connection waits for the next request */
+	SIM_END_KEEP, /* the connection waits for the next request */
 	SIM_END_CLOSE,
 	SIM_END_QUIET, /* closed without TLS's close_notify */
 	SIM_END_RESET, /* RST */
@@ -33,7 +33,7 @@ enum sim_wire_end {
 struct sim_wire {
 	struct buffer bytes;
 	size_t head_length;
-	size_t piece_count;	/* marks after the head's that are pieces of the body */
+	size_t piece_count;     /* marks after the head's that are pieces of the body */
 	struct sim_mark *marks; /* the first is the head's */
 	size_t mark_count, mark_capacity;
 	enum sim_wire_end end;
@@ -46,9 +46,9 @@ enum sim_stage {
 	SIM_STAGE_BEFORE_HEAD,
 	SIM_STAGE_MID_HEAD,
 	SIM_STAGE_AFTER_HEAD,
-	SIM_STAGE_AT_EVENT, /* value events have gone */
-	SIM_STAGE_IN_EVENT, /* value events have gone, and half of the next */
-	SIM_STAGE_AT_BYTE,  /* value bytes of the body have gone, its framing counted */
+	SIM_STAGE_AT_EVENT,   /* value events have gone */
+	SIM_STAGE_IN_EVENT,   /* value events have gone, and half of the next */
+	SIM_STAGE_AT_BYTE,    /* value bytes of the body have gone, its framing counted */
 	SIM_STAGE_BEFORE_END, /* all has gone but the final chunk, or the last byte */
 };
 

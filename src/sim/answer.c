@@ -125,8 +125,8 @@ sim_answer_error(struct sim_answer *answer, unsigned status, const char *code, c
 }
 
 void
-sim_answer_model_error(struct sim_answer *answer, unsigned status, const char *type, const char *param, const char *code,
-    const char *message_format, ...)
+sim_answer_model_error(struct sim_answer *answer, unsigned status, const char *type, const char *param,
+    const char *code, const char *message_format, ...)
 {
 	char message[MESSAGE_MAX_BYTES];
 	va_list arguments;

@@ -117,8 +117,8 @@ read_prompt(struct sim_call *call, enum sim_endpoint endpoint, const struct json
 		return false;
 	}
 	if (want->kind != JSON_ARRAY && (want->kind != JSON_STRING || endpoint == SIM_ENDPOINT_CHAT)) {
-		sim_answer_model_error(answer, 400, TYPE_INVALID, want->key.data, "invalid_type", "Invalid type for '%s'.",
-		    want->key.data);
+		sim_answer_model_error(answer, 400, TYPE_INVALID, want->key.data, "invalid_type",
+		    "Invalid type for '%s'.", want->key.data);
 		return false;
 	}
 	call->prompt = want->value;
@@ -206,7 +206,7 @@ read_max_tokens(struct sim_call *call, enum sim_endpoint endpoint, const struct 
 	if (endpoint == SIM_ENDPOINT_RESPONSES)
 		return read_number(&wants[WANT_MAX_OUTPUT_TOKENS], 16, &call->max_tokens, answer);
 	return read_number(&wants[WANT_MAX_TOKENS], 1, &call->max_tokens, answer) &&
-	       read_number(&wants[WANT_MAX_COMPLETION_TOKENS], 1, &call->max_tokens, answer);
+	    read_number(&wants[WANT_MAX_COMPLETION_TOKENS], 1, &call->max_tokens, answer);
 }
 
 static bool
@@ -244,7 +244,8 @@ sim_call_read(struct sim_call *call, enum sim_endpoint endpoint, struct slice bo
 	call->store = true;
 	if (json_scan(body, wants, WANT_COUNT) != JSON_OK) {
 		sim_answer_model_error(answer, 400, TYPE_INVALID, NULL, NULL,
-		    "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
+		    "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your "
+		    "HTTP "
 		    "library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)");
 		return false;
 	}

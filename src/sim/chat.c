@@ -17,7 +17,7 @@ struct speech {
 	const struct sim_deployment_config *deployment;
 	struct sim_answer *answer;
 	struct sim_pacing pacing;
-	bool legacy; /* completions: text instead of messages */
+	bool legacy;         /* completions: text instead of messages */
 	bool filter_results; /* as the deployment paths have them */
 	uint64_t tokens;     /* of each choice */
 	const char *finish_reason;
@@ -70,8 +70,8 @@ append_usage(struct buffer *out, const struct speech *speech)
 	uint64_t completion = speech->answer->output_tokens, prompt = speech->call->prompt_tokens;
 
 	buffer_append_format(out,
-	    "\"usage\":{\"completion_tokens\":%" PRIu64
-	    ",\"completion_tokens_details\":{\"accepted_prediction_tokens\":0,\"audio_tokens\":0,\"reasoning_tokens\":0,"
+	    "\"usage\":{\"completion_tokens\":%" PRIu64 ",\"completion_tokens_details\":{\"accepted_prediction_"
+	    "tokens\":0,\"audio_tokens\":0,\"reasoning_tokens\":0,"
 	    "\"rejected_prediction_tokens\":0},\"prompt_tokens\":%" PRIu64
 	    ",\"prompt_tokens_details\":{\"audio_tokens\":0,\"cached_tokens\":0},\"total_tokens\":%" PRIu64 "}",
 	    completion, prompt, prompt + completion);
@@ -81,8 +81,8 @@ append_usage(struct buffer *out, const struct speech *speech)
 static void
 append_identity(struct buffer *out, const struct speech *speech, const char *object)
 {
-	buffer_append_format(out, ",\"created\":%" PRId64 ",\"id\":\"%s\",\"model\":\"%s\",\"object\":\"%s\"", speech->created,
-	    speech->id, speech->deployment->model, object);
+	buffer_append_format(out, ",\"created\":%" PRId64 ",\"id\":\"%s\",\"model\":\"%s\",\"object\":\"%s\"",
+	    speech->created, speech->id, speech->deployment->model, object);
 	buffer_append_string(out, ",\"system_fingerprint\":\"" FINGERPRINT "\"");
 }
 
@@ -97,9 +97,10 @@ append_message(struct buffer *out, const struct speech *speech)
 	}
 	buffer_append_string(out, "\"message\":{\"annotations\":[],\"content\":");
 	if (calls_a_tool(speech)) {
-		buffer_append_string(out, "null,\"refusal\":null,\"role\":\"assistant\",\"tool_calls\":[{\"function\":"
-					  "{\"arguments\":\"{\\\"query\\\":\\\"simulated\\\"}\",\"name\":\"search\"},"
-					  "\"id\":\"call_simulated\",\"type\":\"function\"}]}");
+		buffer_append_string(out,
+		    "null,\"refusal\":null,\"role\":\"assistant\",\"tool_calls\":[{\"function\":"
+		    "{\"arguments\":\"{\\\"query\\\":\\\"simulated\\\"}\",\"name\":\"search\"},"
+		    "\"id\":\"call_simulated\",\"type\":\"function\"}]}");
 		return;
 	}
 	buffer_append_byte(out, '"');
@@ -182,8 +183,8 @@ static void
 stream_role(struct speech *speech, uint64_t choice, uint64_t at_us)
 {
 	if (!speech->legacy)
-		stream_choice(speech, choice, calls_a_tool(speech) ? "\"content\":null," : "\"content\":\"\",", SLICE_EMPTY,
-		    "\"refusal\":null,\"role\":\"assistant\"", NULL, at_us);
+		stream_choice(speech, choice, calls_a_tool(speech) ? "\"content\":null," : "\"content\":\"\",",
+		    SLICE_EMPTY, "\"refusal\":null,\"role\":\"assistant\"", NULL, at_us);
 }
 
 static void
@@ -209,8 +210,9 @@ stream_prompt_filter(struct speech *speech, uint64_t at_us)
 {
 	if (!speech->filter_results)
 		return;
-	buffer_append_string(&speech->answer->body, "data: {\"choices\":[],\"created\":0,\"id\":\"\",\"model\":\"\",\"object\":"
-						    "\"\"," SIM_PROMPT_FILTER_RESULTS ",\"usage\":null}\n\n");
+	buffer_append_string(&speech->answer->body,
+	    "data: {\"choices\":[],\"created\":0,\"id\":\"\",\"model\":\"\",\"object\":"
+	    "\"\"," SIM_PROMPT_FILTER_RESULTS ",\"usage\":null}\n\n");
 	sim_answer_end_piece(speech->answer, at_us);
 }
 

@@ -97,7 +97,8 @@ read_deployments(struct sim_reader *reader, json_t *object, const char *parent, 
 	if (object == NULL)
 		return;
 	if (!json_is_object(object) || json_object_size(object) > SIM_DEPLOYMENTS_MAX) {
-		sim_reader_fail(reader, parent, "\"deployments\" must be an object of at most %u members", SIM_DEPLOYMENTS_MAX);
+		sim_reader_fail(reader, parent, "\"deployments\" must be an object of at most %u members",
+		    SIM_DEPLOYMENTS_MAX);
 		return;
 	}
 	resource->deployments = memory_take_zeroed(json_object_size(object) + 1, sizeof(*resource->deployments));
@@ -143,7 +144,8 @@ check_unique_names(struct sim_reader *reader, const struct sim_config *config)
 	for (size_t i = 0; i < config->resource_count; i++) {
 		for (size_t j = 0; j < i; j++) {
 			if (strcmp(config->resources[i].name, config->resources[j].name) == 0)
-				sim_reader_fail(reader, "resources", "two have the name \"%s\"", config->resources[i].name);
+				sim_reader_fail(reader, "resources", "two have the name \"%s\"",
+				    config->resources[i].name);
 		}
 	}
 }

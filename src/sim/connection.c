@@ -27,12 +27,12 @@
 #define KEEP_INPUT_BYTES 16384U
 
 enum phase {
-	PHASE_HEAD,    /* reading a request's head */
-	PHASE_BODY,    /* reading its body */
-	PHASE_ANSWER,  /* playing the answer */
-	PHASE_HOLD,    /* a fault's silence: waiting for the client to go */
-	PHASE_BLIND,   /* the same, without reading what it sends */
-	PHASE_LINGER,  /* our side is closed; dropping what still comes */
+	PHASE_HEAD,   /* reading a request's head */
+	PHASE_BODY,   /* reading its body */
+	PHASE_ANSWER, /* playing the answer */
+	PHASE_HOLD,   /* a fault's silence: waiting for the client to go */
+	PHASE_BLIND,  /* the same, without reading what it sends */
+	PHASE_LINGER, /* our side is closed; dropping what still comes */
 	PHASE_CLOSED,
 };
 
@@ -135,8 +135,8 @@ static void
 client_gone(struct sim_connection *connection)
 {
 	struct sim_resource *resource = connection->listener->resource;
-	bool unanswered = connection->phase == PHASE_ANSWER || connection->phase == PHASE_HOLD ||
-			  connection->phase == PHASE_BLIND;
+	bool unanswered =
+	    connection->phase == PHASE_ANSWER || connection->phase == PHASE_HOLD || connection->phase == PHASE_BLIND;
 
 	if (unanswered && resource != NULL) {
 		resource->counts.aborted++;
@@ -170,7 +170,8 @@ static void
 log_request(const struct sim_connection *connection, const struct subject *subject, unsigned status)
 {
 	struct sim_server *server = server_of(connection);
-	const char *name = connection->listener->resource != NULL ? connection->listener->resource->config->name : "control";
+	const char *name =
+	    connection->listener->resource != NULL ? connection->listener->resource->config->name : "control";
 	char target[LOG_TEXT_SAFE_SIZE];
 
 	if (!server->config->log || connection->listener->resource == NULL)
@@ -178,8 +179,8 @@ log_request(const struct sim_connection *connection, const struct subject *subje
 	log_record(LOG_INFO, "request",
 	    LOG_FIELDS(LOG_STRING("resource", name), LOG_STRING("deployment", subject->deployment_name),
 		LOG_SLICE("path", subject->place.path), LOG_NUMBER("status", status)),
-	    "%s %.*s %s %u", name, SLICE_PRINT(server->head.method), log_text_safe(subject->place.path, target, sizeof(target)),
-	    status);
+	    "%s %.*s %s %u", name, SLICE_PRINT(server->head.method),
+	    log_text_safe(subject->place.path, target, sizeof(target)), status);
 }
 
 static void
@@ -215,8 +216,8 @@ begin_answer(struct sim_connection *connection, struct sim_fault *const *struck,
 	bool head_goes;
 
 	sim_faults_change_answer(struck, struck_count, clock_unix_ms(), answer);
-	sim_wire_frame(&connection->wire, answer, connection->head_is_parsed ? server->head.minor_version : 1, keep_alive,
-	    date_now(server));
+	sim_wire_frame(&connection->wire, answer, connection->head_is_parsed ? server->head.minor_version : 1,
+	    keep_alive, date_now(server));
 	if (struck_count > 0)
 		sim_faults_change_wire(struck, struck_count, &connection->wire);
 	connection->output_tokens = answer->output_tokens;
@@ -359,7 +360,8 @@ read_head(struct sim_connection *connection)
 		buffer_reserve_exactly(&connection->in, connection->head_length + (size_t)server->head.content_length);
 	if (strike_at_request(connection))
 		return true;
-	if (server->head.expect_continue && connection->in.length == connection->head_length && !send_continue(connection))
+	if (server->head.expect_continue && connection->in.length == connection->head_length &&
+	    !send_continue(connection))
 		client_gone(connection);
 	return true;
 }
@@ -409,8 +411,8 @@ static bool
 read_body(struct sim_connection *connection)
 {
 	size_t offset = connection->head_length + connection->body_length, payload = 0, consumed = 0, rest;
-	enum body_status status =
-	    body_read(&connection->body, connection->in.data + offset, connection->in.length - offset, &payload, &consumed);
+	enum body_status status = body_read(&connection->body, connection->in.data + offset,
+	    connection->in.length - offset, &payload, &consumed);
 
 	connection->body_length += payload;
 	if (status == BODY_MALFORMED) {
@@ -653,7 +655,8 @@ sim_connection_open(struct sim_listener *listener, int fd)
 		listener->resource->connections_open++;
 	}
 	if (listener->tls != NULL)
-		stream_open_tls(&connection->stream, server->base, fd, tls_server_new(listener->tls), &callbacks, connection);
+		stream_open_tls(&connection->stream, server->base, fd, tls_server_new(listener->tls), &callbacks,
+		    connection);
 	else
 		stream_open_plain(&connection->stream, server->base, fd, &callbacks, connection);
 	await_request(connection);

@@ -46,8 +46,8 @@ describe_deployments(const struct sim_resource *resource)
 static json_t *
 describe_resource(const struct sim_resource *resource, const struct sim_listener *listener)
 {
-	return json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "name", resource->config->name, "port",
-	    (int)listener->port, "requests", (json_int_t)resource->counts.requests, "aborted",
+	return json_pack("{s:s, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "name", resource->config->name,
+	    "port", (int)listener->port, "requests", (json_int_t)resource->counts.requests, "aborted",
 	    (json_int_t)resource->counts.aborted, "malformed", (json_int_t)resource->malformed, "connections_accepted",
 	    (json_int_t)resource->connections_accepted, "connections_open", (json_int_t)resource->connections_open,
 	    "bytes_in", (json_int_t)resource->bytes_in, "bytes_out", (json_int_t)resource->bytes_out, "by_status",

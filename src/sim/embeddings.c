@@ -94,7 +94,8 @@ append_base64(const struct embedding *embedding)
 	buffer_reserve(embedding->out, (bytes + 2) / 3 * 4 + 2);
 	buffer_append_byte(embedding->out, '"');
 	for (uint64_t i = 0; i < bytes; i += 3) {
-		uint32_t group = float_byte(embedding, i) << 16 | float_byte(embedding, i + 1) << 8 | float_byte(embedding, i + 2);
+		uint32_t group =
+		    float_byte(embedding, i) << 16 | float_byte(embedding, i + 1) << 8 | float_byte(embedding, i + 2);
 		char text[4] = { alphabet[group >> 18], alphabet[group >> 12 & 63U], alphabet[group >> 6 & 63U],
 			alphabet[group & 63U] };
 
@@ -128,7 +129,8 @@ static bool
 choose_dimensions(const struct sim_exchange *exchange, uint64_t *dimensions, struct sim_answer *answer)
 {
 	struct slice model = slice_from(exchange->deployment->config->model);
-	uint64_t most = slice_starts_with(model, SLICE("text-embedding-3-large")) ? DIMENSIONS_LARGE : DIMENSIONS_DEFAULT;
+	uint64_t most =
+	    slice_starts_with(model, SLICE("text-embedding-3-large")) ? DIMENSIONS_LARGE : DIMENSIONS_DEFAULT;
 
 	*dimensions = exchange->call.dimensions != 0 ? exchange->call.dimensions : most;
 	if (exchange->call.dimensions != 0 && slice_starts_with(model, SLICE("text-embedding-ada"))) {
@@ -138,8 +140,8 @@ choose_dimensions(const struct sim_exchange *exchange, uint64_t *dimensions, str
 	}
 	if (*dimensions > most) {
 		sim_answer_model_error(answer, 400, "invalid_request_error", NULL, NULL,
-		    "Invalid value for 'dimensions' = %" PRIu64 ". Must be less than or equal to %" PRIu64 ".", *dimensions,
-		    most);
+		    "Invalid value for 'dimensions' = %" PRIu64 ". Must be less than or equal to %" PRIu64 ".",
+		    *dimensions, most);
 		return false;
 	}
 	return true;
@@ -162,7 +164,8 @@ sim_embeddings_answer(struct sim_resource *resource, struct sim_exchange *exchan
 		(void)append_embedding(call->prompt, JSON_STRING, &embedding);
 	free(embedding.components);
 	buffer_append_format(&answer->body,
-	    "],\"model\":\"%s\",\"object\":\"list\",\"usage\":{\"prompt_tokens\":%" PRIu64 ",\"total_tokens\":%" PRIu64 "}}",
+	    "],\"model\":\"%s\",\"object\":\"list\",\"usage\":{\"prompt_tokens\":%" PRIu64 ",\"total_tokens\":%" PRIu64
+	    "}}",
 	    exchange->deployment->config->model, call->prompt_tokens, call->prompt_tokens);
 	sim_pacing_init(&pacing, &exchange->deployment->config->latency, &resource->random);
 	sim_answer_end_json(answer, sim_pacing_first(&pacing));

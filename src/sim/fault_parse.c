@@ -110,7 +110,8 @@ read_place(struct sim_reader *reader, const json_t *object, struct sim_fault *fa
 	fault->deployment = read_name(reader, object, "deployment");
 	fault->path = read_name(reader, object, "path");
 	if (stream != NULL)
-		fault->streams = sim_reader_bool(reader, object, "fault", "stream", false) ? SIM_STREAMS : SIM_NO_STREAMS;
+		fault->streams =
+		    sim_reader_bool(reader, object, "fault", "stream", false) ? SIM_STREAMS : SIM_NO_STREAMS;
 	fault->skip = sim_reader_u64(reader, object, "fault", "skip", 0, NUMBER_MAX);
 	fault->left = sim_reader_u64(reader, object, "fault", "count", UINT64_MAX, NUMBER_MAX);
 	fault->probability = sim_reader_real(reader, object, "fault", "probability", 1, 1);
@@ -250,7 +251,8 @@ read_kind(struct sim_reader *reader, const json_t *object, struct sim_fault *fau
 	case SIM_FAULT_STREAM_ERROR:
 		fault->at = sim_reader_u64(reader, object, "fault", "at", 0, NUMBER_MAX);
 		fault->status = (unsigned)sim_reader_u64(reader, object, "fault", "status", 429, SIM_STATUS_CODE_MAX);
-		fault->form = sim_reader_choice(reader, object, "fault", "form", stream_error_forms, SIM_STREAM_ERROR_CHUNK);
+		fault->form =
+		    sim_reader_choice(reader, object, "fault", "form", stream_error_forms, SIM_STREAM_ERROR_CHUNK);
 		break;
 	case SIM_FAULT_STALL:
 		read_stage(reader, object, fault, SIM_STAGE_BEFORE_HEAD);

@@ -118,6 +118,9 @@ change_head(const struct sim_fault *fault, struct sim_wire *wire)
 
 	if (fault->kind == SIM_FAULT_GARBLED_HEAD) {
 		append_garbled(&changed, fault, head, body_bytes);
+		/* A head that does not end takes the body for more of itself; only the connection's end ends it. */
+		if (fault->form == SIM_GARBLED_NO_END)
+			wire->end = SIM_END_CLOSE;
 	} else if (fault->kind == SIM_FAULT_WRONG_LENGTH) {
 		append_wrong_length(&changed, fault, head, body_bytes);
 		/* Where fewer bytes come than were told, only the end of the connection can say so. */
@@ -176,7 +179,8 @@ strikes_at_stage(const struct sim_fault *fault)
 static void
 cut(struct sim_wire *wire, const struct sim_fault *fault, size_t offset)
 {
-	bool chunked = slice_find(slice_of(wire->bytes.data, wire->head_length), SLICE("Transfer-Encoding: chunked\r\n")) >= 0;
+	bool chunked =
+	    slice_find(slice_of(wire->bytes.data, wire->head_length), SLICE("Transfer-Encoding: chunked\r\n")) >= 0;
 
 	if (offset > wire->bytes.length)
 		return;

@@ -23,8 +23,8 @@ sim_faults_add(struct sim_faults *faults, json_t *description, char *fault, size
 			(void)snprintf(fault, fault_size, "more than %u faults", SIM_FAULTS_MAX);
 			return false;
 		}
-		parsed = sim_fault_parse(json_is_array(description) ? json_array_get(description, i) : description, fault,
-		    fault_size);
+		parsed = sim_fault_parse(json_is_array(description) ? json_array_get(description, i) : description,
+		    fault, fault_size);
 		if (parsed == NULL)
 			return false;
 		faults->items[faults->count++] = parsed;
@@ -70,7 +70,7 @@ fits(const struct sim_fault *fault, const struct sim_fault_place *place)
 	if (fault->deployment != NULL && !slice_equals(slice_from(fault->deployment), place->deployment))
 		return false;
 	return fault->moment == SIM_MOMENT_REQUEST || fault->streams == SIM_ANY ||
-	       (fault->streams == SIM_STREAMS) == place->stream;
+	    (fault->streams == SIM_STREAMS) == place->stream;
 }
 
 size_t
@@ -117,8 +117,8 @@ answer_status(const struct sim_fault *fault, struct sim_answer *answer)
 	if (fault->text.length > 0)
 		buffer_append_slice(&answer->body, buffer_slice(&fault->text));
 	else if (answer->framing != SIM_FRAMING_EMPTY)
-		buffer_append_format(&answer->body, "{\"error\":{\"code\":\"%u\",\"message\":\"%s (simulated)\"}}", fault->status,
-		    sim_reason_phrase(fault->status));
+		buffer_append_format(&answer->body, "{\"error\":{\"code\":\"%u\",\"message\":\"%s (simulated)\"}}",
+		    fault->status, sim_reason_phrase(fault->status));
 	if (answer->framing == SIM_FRAMING_EMPTY)
 		buffer_clear(&answer->body);
 	sim_answer_end_piece(answer, 0);
@@ -210,12 +210,16 @@ answer_throttle(const struct sim_fault *fault, int64_t now_unix_ms, struct sim_a
 	answer->head_at_us = 0;
 	if (fault->form == SIM_THROTTLE_BODY)
 		sim_answer_error(answer, 429, "429",
-		    "Your requests have exceeded the token rate limit of your current OpenAI S0 pricing tier. Please retry after "
-		    "%llu seconds.", seconds);
+		    "Your requests have exceeded the token rate limit of your current OpenAI S0 pricing tier. Please "
+		    "retry after "
+		    "%llu seconds.",
+		    seconds);
 	else if (fault->form == SIM_THROTTLE_CAPACITY)
 		sim_answer_error(answer, 429, "429",
-		    "The system is currently experiencing high demand and cannot process your request. Please retry after %llu "
-		    "seconds.", seconds);
+		    "The system is currently experiencing high demand and cannot process your request. Please retry "
+		    "after %llu "
+		    "seconds.",
+		    seconds);
 	else
 		sim_answer_error(answer, 429, "429", "Your requests have exceeded a rate limit (simulated).");
 }
@@ -250,17 +254,20 @@ break_stream(const struct sim_fault *fault, struct sim_answer *answer)
 		return;
 	if (fault->form == SIM_STREAM_ERROR_CHUNK)
 		buffer_append_format(&events,
-		    "data: {\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":\"%u\"}}\n\n", message, code,
-		    fault->status);
+		    "data: {\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":\"%u\"}}\n\n",
+		    message, code, fault->status);
 	if (fault->form == SIM_STREAM_ERROR_RESPONSE_FAILED)
 		buffer_append_format(&events,
-		    "event: response.failed\ndata: {\"type\":\"response.failed\",\"sequence_number\":%llu,\"response\":{\"id\":"
-		    "\"resp_failed\",\"object\":\"response\",\"status\":\"failed\",\"error\":{\"code\":\"%s\",\"message\":\"%s\"},"
+		    "event: response.failed\ndata: "
+		    "{\"type\":\"response.failed\",\"sequence_number\":%llu,\"response\":{\"id\":"
+		    "\"resp_failed\",\"object\":\"response\",\"status\":\"failed\",\"error\":{\"code\":\"%s\","
+		    "\"message\":\"%s\"},"
 		    "\"output\":[],\"usage\":null}}\n\n",
 		    (unsigned long long)fault->at, code, message);
 	if (fault->form != SIM_STREAM_ERROR_CHUNK)
 		buffer_append_format(&events,
-		    "event: error\ndata: {\"type\":\"error\",\"sequence_number\":%llu,\"code\":\"%s\",\"message\":\"%s\","
+		    "event: error\ndata: "
+		    "{\"type\":\"error\",\"sequence_number\":%llu,\"code\":\"%s\",\"message\":\"%s\","
 		    "\"param\":null}\n\n",
 		    (unsigned long long)fault->at + 1, code, message);
 	replace_events(answer, (size_t)fault->at, buffer_slice(&events));

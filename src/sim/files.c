@@ -9,8 +9,9 @@
 static void
 append_file(struct buffer *out, const struct sim_stored_file *file)
 {
-	buffer_append_format(out, "{\"id\":\"%s\",\"object\":\"file\",\"bytes\":%" PRIu64 ",\"created_at\":%" PRId64
-				  ",\"filename\":\"", file->id, file->bytes, file->created);
+	buffer_append_format(out,
+	    "{\"id\":\"%s\",\"object\":\"file\",\"bytes\":%" PRIu64 ",\"created_at\":%" PRId64 ",\"filename\":\"",
+	    file->id, file->bytes, file->created);
 	buffer_append_json_text(out, slice_from(file->name));
 	buffer_append_string(out, "\",\"purpose\":\"");
 	buffer_append_json_text(out, slice_from(file->purpose));

@@ -23,7 +23,7 @@ static const char usage[] =
     "Simulates Azure OpenAI resources.\n"
     "\n"
     "  -c, --config FILE      what to simulate (see config/simulator.json); without it three resources\n"
-    "                         openai1 to openai3 on ports 8081 to 8083 with the keys demo-key-1 to demo-key-3\n"
+    "                         openai1 to openai3 on ports 8081 to 8083 that take any key\n"
     "      --port PORT        the first resource's port, the next ones follow; 0: any free ones\n"
     "      --control-port PORT  serve GET /stats, GET, POST and DELETE /faults, POST /reset; 0: any free port\n"
     "      --print-ports      print \"NAME PORT\" a line, for scripts\n"
@@ -34,7 +34,7 @@ static const char usage[] =
 
 struct options {
 	const char *config_file; /* NULL: the demo's */
-	int port;		 /* PORT_UNSET: as configured */
+	int port;                /* PORT_UNSET: as configured */
 	int control_port;
 	bool print_ports;
 };
@@ -107,8 +107,9 @@ load(const struct options *options)
 {
 	struct slice demo = sim_demo_config();
 	json_error_t error;
-	json_t *root = options->config_file != NULL ? json_load_file(options->config_file, JSON_REJECT_DUPLICATES, &error)
-						    : json_loadb(demo.data, demo.length, 0, &error);
+	json_t *root = options->config_file != NULL
+	    ? json_load_file(options->config_file, JSON_REJECT_DUPLICATES, &error)
+	    : json_loadb(demo.data, demo.length, 0, &error);
 
 	if (root == NULL) {
 		fprintf(stderr, "aoai-sim: %s: line %d, column %d: %s\n",
@@ -128,9 +129,14 @@ apply_options(json_t *root, const struct options *options)
 
 	if (port == PORT_UNSET && options->config_file == NULL)
 		port = PORT_DEFAULT;
-	for (size_t i = 0; port != PORT_UNSET && i < json_array_size(resources); i++)
-		(void)json_object_set_new(json_array_get(resources, i), "port",
-		    json_integer(port == 0 ? 0 : port + (json_int_t)i));
+	for (size_t i = 0; i < json_array_size(resources); i++) {
+		json_t *resource = json_array_get(resources, i);
+
+		if (port != PORT_UNSET)
+			(void)json_object_set_new(resource, "port", json_integer(port == 0 ? 0 : port + (json_int_t)i));
+		if (options->config_file == NULL)
+			(void)json_object_set_new(resource, "api_key", json_string(""));
+	}
 	if (options->control_port == PORT_UNSET)
 		return;
 	if (control == NULL) {

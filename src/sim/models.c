@@ -4,9 +4,10 @@
 static void
 append_model(struct buffer *out, const char *id)
 {
-	buffer_append_string(out, "{\"capabilities\":{\"fine_tune\":false,\"inference\":true,\"completion\":false,"
-				  "\"chat_completion\":true,\"embeddings\":false},\"lifecycle_status\":"
-				  "\"generally-available\",\"status\":\"succeeded\",\"created_at\":1715731200,\"id\":\"");
+	buffer_append_string(out,
+	    "{\"capabilities\":{\"fine_tune\":false,\"inference\":true,\"completion\":false,"
+	    "\"chat_completion\":true,\"embeddings\":false},\"lifecycle_status\":"
+	    "\"generally-available\",\"status\":\"succeeded\",\"created_at\":1715731200,\"id\":\"");
 	buffer_append_json_text(out, slice_from(id));
 	buffer_append_string(out, "\",\"object\":\"model\"}");
 }

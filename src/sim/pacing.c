@@ -17,7 +17,8 @@ vary(struct sim_pacing *pacing, uint64_t interval_us)
 
 	if (interval_us == 0 || pacing->latency->jitter <= 0)
 		return interval_us;
-	shift = ((double)random_below(pacing->random, JITTER_STEPS + 1) / JITTER_STEPS * 2 - 1) * pacing->latency->jitter;
+	shift =
+	    ((double)random_below(pacing->random, JITTER_STEPS + 1) / JITTER_STEPS * 2 - 1) * pacing->latency->jitter;
 	return (uint64_t)((double)interval_us * (1 + shift));
 }
 

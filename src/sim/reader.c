@@ -50,7 +50,8 @@ sim_reader_keys(struct sim_reader *reader, const json_t *object, const char *pat
 }
 
 char *
-sim_reader_text(struct sim_reader *reader, const json_t *object, const char *path, const char *key, const char *otherwise)
+sim_reader_text(struct sim_reader *reader, const json_t *object, const char *path, const char *key,
+    const char *otherwise)
 {
 	const json_t *value = json_object_get(object, key);
 

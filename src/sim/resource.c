@@ -123,8 +123,9 @@ sim_resource_begin_answer(struct sim_resource *resource, struct sim_exchange *ex
 	sim_answer_field(answer, "apim-request-id", slice_from(exchange->request_id));
 	sim_answer_field(answer, "x-request-id", slice_from(exchange->request_id));
 	sim_answer_field(answer, "x-ms-region", slice_from(resource->config->region));
-	buffer_append_string(&answer->fields, "Strict-Transport-Security: max-age=31536000; includeSubDomains; preload\r\n"
-					      "x-content-type-options: nosniff\r\n");
+	buffer_append_string(&answer->fields,
+	    "Strict-Transport-Security: max-age=31536000; includeSubDomains; preload\r\n"
+	    "x-content-type-options: nosniff\r\n");
 	if (exchange->head != NULL)
 		client_id = headers_find_name(&exchange->head->headers, SLICE("x-ms-client-request-id"));
 	if (client_id != NULL)
@@ -143,7 +144,7 @@ key_fits(const struct sim_resource *resource, const struct headers *headers)
 		return slice_equals(given->value, key);
 	given = headers_find(headers, HEADER_AUTHORIZATION);
 	return given != NULL && slice_starts_with_nocase(given->value, SLICE("Bearer ")) &&
-	       slice_equals(slice_trim(slice_skip(given->value, 7)), key);
+	    slice_equals(slice_trim(slice_skip(given->value, 7)), key);
 }
 
 static unsigned
@@ -172,15 +173,16 @@ head_is_fit(struct sim_resource *resource, struct sim_exchange *exchange, struct
 
 	if (!key_fits(resource, headers)) {
 		sim_answer_error(answer, 401, "401",
-		    "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for "
+		    "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid "
+		    "key for "
 		    "an active subscription and use a correct regional API endpoint for your resource.");
 	} else if (count_custom_fields(headers) > HEADERS_CUSTOM_MAX) {
-		sim_answer_error(answer, 431, "431", "Request Header Fields Too Large: at most %d custom headers are allowed.",
-		    HEADERS_CUSTOM_MAX);
+		sim_answer_error(answer, 431, "431",
+		    "Request Header Fields Too Large: at most %d custom headers are allowed.", HEADERS_CUSTOM_MAX);
 	} else if (exchange->route.endpoint == SIM_ENDPOINT_UNKNOWN) {
 		sim_answer_error(answer, 404, "404", "Resource not found");
 	} else if (sim_endpoint_infers(exchange->route.endpoint) &&
-		   (!is_json(headers) || headers_find(headers, HEADER_CONTENT_ENCODING) != NULL)) {
+	    (!is_json(headers) || headers_find(headers, HEADER_CONTENT_ENCODING) != NULL)) {
 		sim_answer_model_error(answer, 415, "invalid_request_error", NULL, "unsupported_media_type",
 		    "Unsupported Media Type: expected an uncoded body of type application/json.");
 	} else {
@@ -193,7 +195,8 @@ static bool
 no_such_deployment(struct sim_answer *answer)
 {
 	sim_answer_error(answer, 404, "DeploymentNotFound",
-	    "The API deployment for this resource does not exist. If you created the deployment within the last 5 minutes, "
+	    "The API deployment for this resource does not exist. If you created the deployment within the last 5 "
+	    "minutes, "
 	    "please wait a moment and try again.");
 	return false;
 }
@@ -203,7 +206,8 @@ static bool
 find_by_model(struct sim_resource *resource, struct sim_exchange *exchange, struct sim_answer *answer)
 {
 	if (exchange->call.model.length == 0) {
-		sim_answer_model_error(answer, 400, "invalid_request_error", NULL, NULL, "you must provide a model parameter");
+		sim_answer_model_error(answer, 400, "invalid_request_error", NULL, NULL,
+		    "you must provide a model parameter");
 		return false;
 	}
 	for (size_t i = 0; i < resource->config->deployment_count; i++) {
@@ -262,23 +266,28 @@ answer_throttled(const struct sim_resource *resource, const struct sim_exchange 
 	sim_answer_field_u64(answer, "retry-after", seconds);
 	if (verdict->exceeded == SIM_LIMIT_UTILISATION) {
 		sim_answer_error(answer, 429, "429",
-		    "Requests to the %s Operation have exceeded the provisioned throughput of deployment %s (utilization above "
+		    "Requests to the %s Operation have exceeded the provisioned throughput of deployment %s "
+		    "(utilization above "
 		    "100%%). Please retry after %" PRIu64 " seconds.",
 		    sim_endpoint_operation(exchange->route.endpoint), deployment->name, seconds);
 		return;
 	}
 	sim_answer_field(answer, "policy-id",
-	    verdict->exceeded == SIM_LIMIT_REQUESTS ? SLICE("DeploymentRatelimit-Call") : SLICE("DeploymentRatelimit-Token"));
+	    verdict->exceeded == SIM_LIMIT_REQUESTS ? SLICE("DeploymentRatelimit-Call")
+						    : SLICE("DeploymentRatelimit-Token"));
 	if (exchange->route.v1) {
 		sim_answer_error(answer, 429, "RateLimitReached",
-		    "Your requests to %s for %s in %s have exceeded the %s rate limit for your current OpenAI S0 pricing tier. "
+		    "Your requests to %s for %s in %s have exceeded the %s rate limit for your current OpenAI S0 "
+		    "pricing tier. "
 		    "Please retry after %" PRIu64 " seconds.",
 		    deployment->name, deployment->model, resource->config->region, what, seconds);
 		return;
 	}
 	sim_answer_error(answer, 429, "429",
-	    "Requests to the %s Operation under Azure OpenAI API version %.*s have exceeded %s rate limit of your current "
-	    "OpenAI S0 pricing tier. Please retry after %" PRIu64 " seconds. Please go here: https://aka.ms/oai/quotaincrease "
+	    "Requests to the %s Operation under Azure OpenAI API version %.*s have exceeded %s rate limit of your "
+	    "current "
+	    "OpenAI S0 pricing tier. Please retry after %" PRIu64
+	    " seconds. Please go here: https://aka.ms/oai/quotaincrease "
 	    "if you would like to further increase the default rate limit.",
 	    sim_endpoint_operation(exchange->route.endpoint),
 	    exchange->route.api_version.length < 64 ? (int)exchange->route.api_version.length : 64,
@@ -292,7 +301,8 @@ admit(struct sim_resource *resource, struct sim_exchange *exchange, struct sim_a
 	struct sim_verdict verdict;
 
 	sim_answer_field(answer, "x-ms-deployment-name", slice_from(exchange->deployment->config->name));
-	sim_limiter_admit(limiter, exchange->now_ms, exchange->call.prompt_tokens, exchange->call.output_estimate, &verdict);
+	sim_limiter_admit(limiter, exchange->now_ms, exchange->call.prompt_tokens, exchange->call.output_estimate,
+	    &verdict);
 	put_limits(answer, limiter, &verdict);
 	exchange->admitted = verdict.exceeded == SIM_LIMIT_NONE;
 	if (!exchange->admitted)
@@ -304,13 +314,19 @@ static void
 answer_content_filter(struct sim_answer *answer)
 {
 	sim_answer_error_body(answer, 400,
-	    SLICE("{\"error\":{\"message\":\"The response was filtered due to the prompt triggering Azure OpenAI's content "
-	    "management policy. Please modify your prompt and retry. To learn more about our content filtering policies "
-	    "please read our documentation: https://go.microsoft.com/fwlink/?linkid=2198766\",\"type\":null,\"param\":"
-	    "\"prompt\",\"code\":\"content_filter\",\"status\":400,\"innererror\":{\"code\":\"ResponsibleAIPolicyViolation\","
-	    "\"content_filter_result\":{\"hate\":{\"filtered\":false,\"severity\":\"safe\"},\"jailbreak\":{\"filtered\":true,"
-	    "\"detected\":true},\"self_harm\":{\"filtered\":false,\"severity\":\"safe\"},\"sexual\":{\"filtered\":false,"
-	    "\"severity\":\"safe\"},\"violence\":{\"filtered\":false,\"severity\":\"safe\"}}}}}"));
+	    SLICE("{\"error\":{\"message\":\"The response was filtered due to the prompt triggering Azure OpenAI's "
+		  "content "
+		  "management policy. Please modify your prompt and retry. To learn more about our content filtering "
+		  "policies "
+		  "please read our documentation: "
+		  "https://go.microsoft.com/fwlink/?linkid=2198766\",\"type\":null,\"param\":"
+		  "\"prompt\",\"code\":\"content_filter\",\"status\":400,\"innererror\":{\"code\":"
+		  "\"ResponsibleAIPolicyViolation\","
+		  "\"content_filter_result\":{\"hate\":{\"filtered\":false,\"severity\":\"safe\"},\"jailbreak\":{"
+		  "\"filtered\":true,"
+		  "\"detected\":true},\"self_harm\":{\"filtered\":false,\"severity\":\"safe\"},\"sexual\":{"
+		  "\"filtered\":false,"
+		  "\"severity\":\"safe\"},\"violence\":{\"filtered\":false,\"severity\":\"safe\"}}}}}"));
 }
 
 /* What the model refuses before it begins. */

@@ -67,8 +67,11 @@ store(struct sim_resource *resource, const struct reply *reply, struct slice jso
 static void
 append_message_item(struct buffer *out, const struct reply *reply, bool finished)
 {
-	buffer_append_format(out, "{\"id\":\"%s\",\"type\":\"message\",\"status\":\"%s\",\"content\":[", reply->message_id,
-	    !finished ? "in_progress" : reply->cut ? "incomplete" : "completed");
+	buffer_append_format(out, "{\"id\":\"%s\",\"type\":\"message\",\"status\":\"%s\",\"content\":[",
+	    reply->message_id,
+	    !finished        ? "in_progress"
+		: reply->cut ? "incomplete"
+			     : "completed");
 	if (finished) {
 		buffer_append_string(out, "{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[],\"text\":\"");
 		sim_text_append(out, reply->tokens);
@@ -116,7 +119,10 @@ append_response(struct buffer *out, const struct reply *reply, bool finished)
 	const struct sim_call *call = &reply->exchange->call;
 
 	buffer_append_format(out, "{\"id\":\"%s\",\"object\":\"response\",\"created_at\":%" PRIu64 ",\"status\":\"%s\"",
-	    reply->id, reply->created, !finished ? "in_progress" : reply->cut ? "incomplete" : "completed");
+	    reply->id, reply->created,
+	    !finished        ? "in_progress"
+		: reply->cut ? "incomplete"
+			     : "completed");
 	buffer_append_string(out, ",\"background\":false,\"error\":null,\"incomplete_details\":");
 	buffer_append_string(out, finished && reply->cut ? "{\"reason\":\"max_output_tokens\"}" : "null");
 	buffer_append_string(out, ",\"instructions\":null,\"max_output_tokens\":");
@@ -124,8 +130,8 @@ append_response(struct buffer *out, const struct reply *reply, bool finished)
 		buffer_append_u64(out, call->max_tokens);
 	else
 		buffer_append_string(out, "null");
-	buffer_append_format(out, ",\"max_tool_calls\":null,\"model\":\"%s\",\"output\":",
-	    reply->exchange->deployment->config->model);
+	buffer_append_format(out,
+	    ",\"max_tool_calls\":null,\"model\":\"%s\",\"output\":", reply->exchange->deployment->config->model);
 	if (finished)
 		append_output(out, reply);
 	else
@@ -133,7 +139,8 @@ append_response(struct buffer *out, const struct reply *reply, bool finished)
 	buffer_append_string(out, ",\"parallel_tool_calls\":true,\"previous_response_id\":");
 	buffer_append_slice(out, call->previous_response.length > 0 ? call->previous_response : SLICE("null"));
 	buffer_append_format(out,
-	    ",\"reasoning\":{\"effort\":null,\"summary\":null},\"service_tier\":\"default\",\"store\":%s,\"temperature\":1.0,"
+	    ",\"reasoning\":{\"effort\":null,\"summary\":null},\"service_tier\":\"default\",\"store\":%s,"
+	    "\"temperature\":1.0,"
 	    "\"text\":{\"format\":{\"type\":\"text\"}},\"tool_choice\":\"auto\",\"tools\":[],\"top_p\":1.0,"
 	    "\"truncation\":\"disabled\",\"usage\":",
 	    call->store ? "true" : "false");

@@ -135,7 +135,7 @@ bool
 sim_endpoint_infers(enum sim_endpoint endpoint)
 {
 	return endpoint == SIM_ENDPOINT_CHAT || endpoint == SIM_ENDPOINT_COMPLETIONS ||
-	       endpoint == SIM_ENDPOINT_EMBEDDINGS || endpoint == SIM_ENDPOINT_RESPONSES;
+	    endpoint == SIM_ENDPOINT_EMBEDDINGS || endpoint == SIM_ENDPOINT_RESPONSES;
 }
 
 const char *

@@ -177,16 +177,17 @@ open_listeners(struct sim_server *server, char *fault, size_t fault_size)
 
 		listener->resource = server->resources[i];
 		if (resource->certificate_file[0] != '\0') {
-			listener->tls = tls_server_context(resource->certificate_file, resource->private_key_file, fault,
-			    fault_size);
+			listener->tls = tls_server_context(resource->certificate_file, resource->private_key_file,
+			    fault, fault_size);
 			if (listener->tls == NULL)
 				return false;
 		}
 		if (!listener_open(listener, resource->address, resource->port, fault, fault_size))
 			return false;
 	}
-	return !config->has_control || listener_open(&server->listeners[config->resource_count], config->control_address,
-					   config->control_port, fault, fault_size);
+	return !config->has_control ||
+	    listener_open(&server->listeners[config->resource_count], config->control_address, config->control_port,
+		fault, fault_size);
 }
 
 static void

@@ -152,19 +152,19 @@ sim_stop(struct sim **sim)
 
 /* Small latencies, so that a stream is seen to flow; and one quota that a few requests exhaust. */
 #define DEMO_CHAT "\"latency\":{\"first_token_ms\":120,\"per_token_ms\":12,\"jitter\":0.3},\"completion_tokens\":48"
-#define DEMO_OTHERS                                                                                                    \
-	"\"gpt-4o-mini\":{\"model\":\"gpt-4o-mini-2024-07-18\",\"tokens_per_minute\":200000,\"latency\":"                \
-	"{\"first_token_ms\":80,\"per_token_ms\":8,\"jitter\":0.3},\"completion_tokens\":48},"                           \
+#define DEMO_OTHERS \
+	"\"gpt-4o-mini\":{\"model\":\"gpt-4o-mini-2024-07-18\",\"tokens_per_minute\":200000,\"latency\":" \
+	"{\"first_token_ms\":80,\"per_token_ms\":8,\"jitter\":0.3},\"completion_tokens\":48}," \
 	"\"text-embedding-3-small\":{\"tokens_per_minute\":500000,\"latency\":{\"first_token_ms\":20,\"jitter\":0.3}}"
-#define DEMO_RESOURCE(number, region, quota)                                                                           \
-	"{\"name\":\"openai" number "\",\"api_key\":\"demo-key-" number "\",\"region\":\"" region                        \
+#define DEMO_RESOURCE(number, region, quota) \
+	"{\"name\":\"openai" number "\",\"api_key\":\"demo-key-" number "\",\"region\":\"" region \
 	"\",\"deployments\":{\"gpt-4o\":{\"model\":\"gpt-4o-2024-11-20\"," quota "," DEMO_CHAT "}," DEMO_OTHERS "}}"
 
 struct slice
 sim_demo_config(void)
 {
-	return SLICE("{\"record\":0,\"resources\":["
-		DEMO_RESOURCE("1", "East US", "\"requests_per_minute\":15,\"request_window_ms\":12000") ","
-		DEMO_RESOURCE("2", "Sweden Central", "\"tokens_per_minute\":100000") ","
-		DEMO_RESOURCE("3", "France Central", "\"tokens_per_minute\":100000") "]}");
+	return SLICE("{\"record\":0,\"resources\":[" DEMO_RESOURCE("1", "East US",
+	    "\"requests_per_minute\":15,\"request_window_ms\":12000") "," DEMO_RESOURCE("2", "Sweden Central",
+	    "\"tokens_per_minute\":100000") "," DEMO_RESOURCE("3", "France Central",
+	    "\"tokens_per_minute\":100000") "]}");
 }

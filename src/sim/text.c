@@ -1,10 +1,8 @@
 #include "sim/text.h"
 
-static const char *const words[] = {
-	" This", " answer", " comes", " from", " a", " simulator", ":", " it", " neither", " reads", " nor", " understands",
-	" what", " it", " is", " asked", ",", " but", " every", " chunk", ",", " field", " and", " error", " looks", " the",
-	" way", " Azure", " OpenAI", " sends", " them", ".",
-};
+static const char *const words[] = { " This", " answer", " comes", " from", " a", " simulator", ":", " it", " neither",
+	" reads", " nor", " understands", " what", " it", " is", " asked", ",", " but", " every", " chunk", ",",
+	" field", " and", " error", " looks", " the", " way", " Azure", " OpenAI", " sends", " them", "." };
 
 struct slice
 sim_text_token(uint64_t index)

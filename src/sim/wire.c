@@ -122,7 +122,8 @@ sim_wire_frame(struct sim_wire *wire, const struct sim_answer *answer, unsigned 
 		keep_alive = false;
 	chunked = framed.framing == SIM_FRAMING_CHUNKED;
 
-	buffer_reserve(&wire->bytes, 256 + framed.fields.length + framed.body.length + framed.piece_count * (chunked ? 12 : 0));
+	buffer_reserve(&wire->bytes,
+	    256 + framed.fields.length + framed.body.length + framed.piece_count * (chunked ? 12 : 0));
 	frame_head(wire, &framed, keep_alive, date);
 	for (size_t i = 0; i < framed.piece_count; i++) {
 		if (framed.pieces[i].end == start)
