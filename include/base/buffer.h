@@ -19,7 +19,7 @@
 
 struct buffer {
 	char *data;
-	size_t length;	 /* bytes in use */
+	size_t length;   /* bytes in use */
 	size_t capacity; /* bytes allocated */
 };
 

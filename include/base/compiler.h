@@ -16,7 +16,7 @@
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The struct of the given type whose member is at pointer. */
-#define CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+#define CONTAINER_OF(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* One bit of a state mask. */
 #define BIT(index) (1U << (index))

@@ -39,11 +39,11 @@ struct log_field {
 
 #define LOG_STRING(field_name, string) ((struct log_field){ .name = (field_name), .text = slice_from(string) })
 #define LOG_SLICE(field_name, slice) ((struct log_field){ .name = (field_name), .text = (slice) })
-#define LOG_NUMBER(field_name, value)                                                                                  \
+#define LOG_NUMBER(field_name, value) \
 	((struct log_field){ .name = (field_name), .number = (uint64_t)(value), .is_number = true })
 /* Expands to two arguments: the fields and their count. */
-#define LOG_FIELDS(...)                                                                                                \
-	(const struct log_field[]){ __VA_ARGS__ },                                                                     \
+#define LOG_FIELDS(...) \
+	(const struct log_field[]){ __VA_ARGS__ }, \
 	    sizeof((const struct log_field[]){ __VA_ARGS__ }) / sizeof(struct log_field)
 #define LOG_NO_FIELDS NULL, 0
 

@@ -43,7 +43,7 @@ struct config_admin {
 
 struct config_client {
 	char *name;
-	char *key; /* secret */
+	char *key;          /* secret */
 	char **deployments; /* NULL-terminated; NULL: all */
 	bool resource_paths;
 	uint64_t requests_per_minute; /* 0: no limit */
@@ -54,29 +54,29 @@ enum auth_type { AUTH_PASSTHROUGH, AUTH_API_KEY, AUTH_MANAGED_IDENTITY, AUTH_WOR
 
 struct config_auth {
 	enum auth_type type;
-	char *key;		  /* secret; from key or key_file */
+	char *key; /* secret; from key or key_file */
 	char *key_file;
 	char *client_id;
 	char *tenant_id;
-	char *client_secret;	  /* secret */
+	char *client_secret; /* secret */
 	char *client_secret_file;
 	char *authority_host;
 	char *scope;
 };
 
 struct config_deployment {
-	char *name;	     /* what callers use; "*": the rest */
-	char *backend_name;  /* what the backend calls it */
+	char *name;         /* what callers use; "*": the rest */
+	char *backend_name; /* what the backend calls it */
 };
 
 struct config_backend {
 	char *name;
-	char *url;	 /* as configured, without a final slash */
-	bool secure;	 /* https */
-	char *host;	 /* without brackets */
+	char *url;   /* as configured, without a final slash */
+	bool secure; /* https */
+	char *host;  /* without brackets */
 	uint16_t port;
 	char *authority; /* for the Host field: host, and the port unless it is the scheme's own */
-	char *prefix;	 /* the URL's path without a final slash; "" mostly */
+	char *prefix;    /* the URL's path without a final slash; "" mostly */
 	uint32_t priority;
 	uint32_t weight;
 	struct config_auth auth;
@@ -163,7 +163,7 @@ void config_print(const struct config *config, struct buffer *out);
 
 /* What the backend calls a deployment that callers call name: false when the backend does not serve it. Without a map
  * any name passes unchanged. Borrowed from the config, or name itself. */
-bool config_map_deployment(const struct config_backend *backend, struct slice name, struct slice *backend_name)
-    MUST_CHECK;
+bool config_map_deployment(const struct config_backend *backend, struct slice name,
+    struct slice *backend_name) MUST_CHECK;
 
 #endif

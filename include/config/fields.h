@@ -20,13 +20,13 @@
 #include "config/config.h"
 
 enum field_type {
-	FIELD_TEXT, /* char *; never NULL */
-	FIELD_NUMBER, /* an unsigned integer of 2, 4 or 8 bytes */
+	FIELD_TEXT,    /* char *; never NULL */
+	FIELD_NUMBER,  /* an unsigned integer of 2, 4 or 8 bytes */
 	FIELD_BOOLEAN, /* bool */
-	FIELD_CHOICE, /* one of the words in choices; stored as its index, an enum */
-	FIELD_NAMES, /* an array of unique deployment names: char **, NULL-terminated, NULL when absent */
-	FIELD_MAP, /* the deployments of a backend */
-	FIELD_LIST, /* an array of objects, each described by elements */
+	FIELD_CHOICE,  /* one of the words in choices; stored as its index, an enum */
+	FIELD_NAMES,   /* an array of unique deployment names: char **, NULL-terminated, NULL when absent */
+	FIELD_MAP,     /* the deployments of a backend */
+	FIELD_LIST,    /* an array of objects, each described by elements */
 	FIELD_IGNORED, /* allowed for the sake of editors, means nothing here */
 };
 
@@ -35,13 +35,13 @@ enum field_unit { UNIT_NONE, UNIT_MILLISECONDS, UNIT_BYTES };
 enum field_flag {
 	FIELD_REQUIRED = 1U << 0,
 	FIELD_SECRET = 1U << 1, /* never shown: not in a fault, not in --print-config */
-	FIELD_FIXED = 1U << 2, /* a reload does not change it */
+	FIELD_FIXED = 1U << 2,  /* a reload does not change it */
 };
 
 /* What a text must look like. An empty text fits where the default is empty. */
 struct text_shape {
 	const char *expected; /* completes "expected …" in a fault */
-	const char *pattern; /* for the schema: an ECMA 262 expression; NULL when it cannot be said in one */
+	const char *pattern;  /* for the schema: an ECMA 262 expression; NULL when it cannot be said in one */
 	bool (*fits)(struct slice value);
 };
 
@@ -53,14 +53,14 @@ struct field {
 	enum field_type type;
 	enum field_unit unit;
 	unsigned flags;
-	size_t offset; /* of the member, in the struct that the table describes */
-	size_t size; /* of the member; 0: it has none, as only one value is possible so far */
+	size_t offset;       /* of the member, in the struct that the table describes */
+	size_t size;         /* of the member; 0: it has none, as only one value is possible so far */
 	size_t count_offset; /* FIELD_LIST: of the size_t that counts the elements */
 	const char *default_text;
-	uint64_t default_number; /* numbers, booleans, and choices by index */
-	uint64_t minimum; /* numbers; for lists the least count */
-	uint64_t maximum; /* numbers; for lists the greatest count */
-	const char *zero_word; /* this word is written instead of the number 0: "auto" */
+	uint64_t default_number;    /* numbers, booleans, and choices by index */
+	uint64_t minimum;           /* numbers; for lists the least count */
+	uint64_t maximum;           /* numbers; for lists the greatest count */
+	const char *zero_word;      /* this word is written instead of the number 0: "auto" */
 	const char *const *choices; /* NULL-terminated */
 	const struct text_shape *shape;
 	unsigned auth_types; /* a mask of BIT(enum auth_type) that the key belongs to; 0: to all */
@@ -73,8 +73,8 @@ struct field_table {
 	size_t element_size; /* of the struct it describes */
 };
 
-extern const struct field_table config_fields; /* struct config */
-extern const struct field_table config_client_fields; /* struct config_client */
+extern const struct field_table config_fields;         /* struct config */
+extern const struct field_table config_client_fields;  /* struct config_client */
 extern const struct field_table config_backend_fields; /* struct config_backend */
 
 /* The row of that path; NULL when there is none. */

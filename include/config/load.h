@@ -40,7 +40,7 @@ struct load {
 	struct config_faults *faults;
 	config_getenv_fn *getenv_fn; /* NULL: nothing is set */
 	void *context;
-	struct buffer path; /* where the reader is: "backends[1].auth" */
+	struct buffer path;    /* where the reader is: "backends[1].auth" */
 	bool from_environment; /* strings are taken as they are, and may stand for numbers */
 	struct load_alias *aliases;
 	size_t alias_count;

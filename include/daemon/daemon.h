@@ -21,7 +21,7 @@ enum command { COMMAND_RUN, COMMAND_DEMO, COMMAND_CHECK, COMMAND_PRINT, COMMAND_
 struct options {
 	enum command command;
 	const char *config_file; /* NULL: the environment form, else CONFIG_PATH_DEFAULT */
-	const char *health_url;	 /* NULL: this configuration's own */
+	const char *health_url;  /* NULL: this configuration's own */
 };
 
 /* Reads the command line. False, with one line on stderr, when it is faulty. */

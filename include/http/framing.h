@@ -27,10 +27,10 @@ enum body_status { BODY_MORE, BODY_DONE, BODY_MALFORMED };
 
 struct body_reader {
 	enum body_kind kind;
-	uint8_t chunk_state;	/* private to framing.c */
+	uint8_t chunk_state; /* private to framing.c */
 	bool done;
 	uint16_t trailer_bytes; /* trailer or chunk-line bytes seen */
-	uint64_t remaining;	/* of the body (BODY_LENGTH) or of the chunk (BODY_CHUNKED) */
+	uint64_t remaining;     /* of the body (BODY_LENGTH) or of the chunk (BODY_CHUNKED) */
 	uint64_t payload_bytes; /* body bytes seen so far */
 };
 
@@ -47,8 +47,8 @@ void body_reader_init_response(struct body_reader *reader, const struct response
  * Returns BODY_DONE when the body is whole (at once for BODY_NONE, with nothing consumed), BODY_MORE, or BODY_MALFORMED
  * (chunk size with a sign, 0x, more than 16 hex digits, bare LF, control bytes in an extension, missing CRLF after data,
  * malformed or over-long trailers). Trailers are read and dropped. */
-enum body_status body_read(struct body_reader *reader, char *data, size_t length, size_t *payload, size_t *consumed)
-    MUST_CHECK;
+enum body_status body_read(struct body_reader *reader, char *data, size_t length, size_t *payload,
+    size_t *consumed) MUST_CHECK;
 
 /* The connection ended: whether the body may end there (BODY_UNTIL_CLOSE, or already done). */
 bool body_read_end(const struct body_reader *reader) MUST_CHECK;

@@ -26,9 +26,9 @@
 
 enum head_status {
 	HEAD_COMPLETE,
-	HEAD_INCOMPLETE,	  /* more bytes are needed */
-	HEAD_MALFORMED,		  /* 400; garbled from a backend */
-	HEAD_TOO_LARGE,		  /* 431: over the cap in bytes, or over HEADERS_MAX fields */
+	HEAD_INCOMPLETE,          /* more bytes are needed */
+	HEAD_MALFORMED,           /* 400; garbled from a backend */
+	HEAD_TOO_LARGE,           /* 431: over the cap in bytes, or over HEADERS_MAX fields */
 	HEAD_VERSION_UNSUPPORTED, /* 505: a well-formed version that is not HTTP/1.0 or HTTP/1.1 */
 	HEAD_CODING_UNSUPPORTED,  /* 501: a transfer coding that is not chunked (RFC 9112, 6.1) */
 };
@@ -48,7 +48,7 @@ enum http_method {
 
 /* Where the search for the end of a head stands; zeroed to start. */
 struct head_search {
-	size_t scanned;	   /* bytes looked at */
+	size_t scanned;    /* bytes looked at */
 	size_t line_start; /* where the current line began */
 };
 
@@ -57,14 +57,14 @@ struct head_search {
 struct request_head {
 	struct slice method;
 	enum http_method method_id;
-	struct slice target;	 /* as it came; see http/target.h */
-	unsigned minor_version;	 /* 0 or 1 */
+	struct slice target;     /* as it came; see http/target.h */
+	unsigned minor_version;  /* 0 or 1 */
 	uint64_t content_length; /* NO_CONTENT_LENGTH when absent */
 	bool chunked;
-	bool keep_alive;	 /* version and Connection taken together */
-	bool expect_continue;	 /* Expect: 100-continue (any other expectation: expect_unknown) */
-	bool expect_unknown;	 /* 417 */
-	bool upgrade;		 /* Connection: upgrade with an Upgrade field, e.g. a WebSocket */
+	bool keep_alive;      /* version and Connection taken together */
+	bool expect_continue; /* Expect: 100-continue (any other expectation: expect_unknown) */
+	bool expect_unknown;  /* 417 */
+	bool upgrade;         /* Connection: upgrade with an Upgrade field, e.g. a WebSocket */
 	struct slice host;
 	struct headers headers;
 	const char *fault; /* HEAD_MALFORMED and kin: what is wrong, for the error message and the log; static text */
@@ -90,8 +90,8 @@ struct response_head {
  *
  * One leading empty line (CRLF) before a request is the caller's to skip: see head_leading_blank(). Returns COMPLETE,
  * INCOMPLETE, TOO_LARGE, or MALFORMED as soon as a line ends in a bare LF. */
-enum head_status head_find_end(struct head_search *search, struct slice bytes, size_t limit, size_t *head_length)
-    MUST_CHECK;
+enum head_status head_find_end(struct head_search *search, struct slice bytes, size_t limit,
+    size_t *head_length) MUST_CHECK;
 
 /* Bytes of one leading CRLF (RFC 9112, 2.2 asks servers to ignore it): 2, or 0 if there is none. */
 size_t head_leading_blank(struct slice bytes);

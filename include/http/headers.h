@@ -44,12 +44,12 @@ enum header_id {
 	HEADER_RETRY_AFTER,
 	HEADER_RETRY_AFTER_MS,
 	HEADER_X_MS_RETRY_AFTER_MS,
-	HEADER_X_RATELIMIT_RESET_REQUESTS,  /* also spelled x-rate-limit-reset-requests */
-	HEADER_X_RATELIMIT_RESET_TOKENS,    /* also spelled x-rate-limit-reset-tokens */
+	HEADER_X_RATELIMIT_RESET_REQUESTS, /* also spelled x-rate-limit-reset-requests */
+	HEADER_X_RATELIMIT_RESET_TOKENS,   /* also spelled x-rate-limit-reset-tokens */
 	HEADER_X_RATELIMIT_REMAINING_REQUESTS,
 	HEADER_X_RATELIMIT_REMAINING_TOKENS,
-	HEADER_DEPLOYMENT_UTILIZATION,	    /* azure-openai-deployment-utilization */
-	HEADER_X_MS_SPILLOVER_FROM,	    /* x-ms-spillover-from-deployment */
+	HEADER_DEPLOYMENT_UTILIZATION, /* azure-openai-deployment-utilization */
+	HEADER_X_MS_SPILLOVER_FROM,    /* x-ms-spillover-from-deployment */
 	HEADER_X_MS_DEPLOYMENT_NAME,
 	HEADER_X_REQUEST_ID,
 	HEADER_X_SHOULD_RETRY,

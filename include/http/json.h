@@ -29,7 +29,7 @@ struct json_want {
 	struct slice key;   /* in: the member's name, unescaped */
 	struct slice value; /* out: the first such member's raw text, quotes and brackets included; borrowed */
 	enum json_kind kind;
-	unsigned found;	    /* out: how many members of that name there are (keys are compared unescaped) */
+	unsigned found; /* out: how many members of that name there are (keys are compared unescaped) */
 };
 
 /* Walks the top level of the object in text. Sets every want. JSON_NOT_OBJECT: text is no object, or empty. On anything

@@ -16,10 +16,10 @@
 #include "http/sse.h"
 
 enum openai_event_kind {
-	OPENAI_EVENT_QUIET,    /* nothing for the reader yet: role delta, prompt filter, created, queued, in_progress, keepalive */
-	OPENAI_EVENT_CONTENT,  /* content-bearing: commits the answer */
-	OPENAI_EVENT_ERROR,    /* stands for a status: see error_status */
-	OPENAI_EVENT_DONE,     /* data: [DONE] */
+	OPENAI_EVENT_QUIET, /* nothing for the reader yet: role delta, prompt filter, created, queued, in_progress, keepalive */
+	OPENAI_EVENT_CONTENT, /* content-bearing: commits the answer */
+	OPENAI_EVENT_ERROR,   /* stands for a status: see error_status */
+	OPENAI_EVENT_DONE,    /* data: [DONE] */
 	OPENAI_EVENT_TERMINAL, /* response.completed, response.incomplete: the stream may end now (content-bearing as well) */
 };
 
@@ -37,9 +37,9 @@ struct openai_usage {
 struct openai_event {
 	enum openai_event_kind kind;
 	enum openai_dialect dialect; /* UNKNOWN when the event does not tell */
-	unsigned error_status;	     /* OPENAI_EVENT_ERROR: 429 for a code or type of 429, rate_limit_exceeded,
+	unsigned error_status;       /* OPENAI_EVENT_ERROR: 429 for a code or type of 429, rate_limit_exceeded,
 				      * too_many_requests; else 500 */
-	bool response_failed;	     /* response.failed: an error that may be followed by an error event of the same cause */
+	bool response_failed; /* response.failed: an error that may be followed by an error event of the same cause */
 	struct openai_usage usage;
 };
 

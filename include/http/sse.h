@@ -24,19 +24,19 @@
 #define SSE_EVENT_MAX_BYTES (256U * 1024U)
 
 struct sse_event {
-	struct slice type;  /* the event field's value; empty when absent */
-	struct slice data;  /* data lines joined by LF; valid until the next call */
-	bool has_data;	    /* there was a data field (an event without one is a comment block or a bare type) */
-	bool truncated;	    /* longer than SSE_EVENT_MAX_BYTES */
+	struct slice type; /* the event field's value; empty when absent */
+	struct slice data; /* data lines joined by LF; valid until the next call */
+	bool has_data;     /* there was a data field (an event without one is a comment block or a bare type) */
+	bool truncated;    /* longer than SSE_EVENT_MAX_BYTES */
 };
 
 struct sse_scanner {
 	struct buffer partial; /* raw bytes of an event that is cut; freed as soon as the event ends */
 	struct buffer joined;  /* data of an event with several data lines */
-	uint8_t state;	       /* private to sse.c: what the last byte was */
-	bool in_event;	       /* bytes have come since the last event's end */
-	bool oversize;	       /* the current event is beyond the cap and not kept any more */
-	bool seen_any;	       /* for the byte order mark */
+	uint8_t state;         /* private to sse.c: what the last byte was */
+	bool in_event;         /* bytes have come since the last event's end */
+	bool oversize;         /* the current event is beyond the cap and not kept any more */
+	bool seen_any;         /* for the byte order mark */
 };
 
 void sse_init(struct sse_scanner *scanner);

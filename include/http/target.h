@@ -20,7 +20,7 @@ enum target_status { TARGET_OK, TARGET_MALFORMED };
 struct target {
 	struct slice path;  /* begins with '/'; in the storage given to target_parse() */
 	struct slice query; /* without '?'; borrowed from the raw target; empty when absent */
-	bool has_query;	    /* there was a '?' */
+	bool has_query;     /* there was a '?' */
 };
 
 /* Parses raw, writing the normalised path into storage (at least raw.length + 1 bytes). "*" (OPTIONS) gives the path

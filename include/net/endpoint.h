@@ -27,7 +27,7 @@ struct endpoint_settings {
 	uint16_t port;
 	bool secure;
 	const char *server_name; /* for SNI and verification; "" or NULL: host */
-	const char *ca_file;	 /* "" or NULL: the system's bundle */
+	const char *ca_file;     /* "" or NULL: the system's bundle */
 	bool verify;
 };
 

@@ -41,21 +41,21 @@ struct stream_callbacks {
 };
 
 struct stream {
-	int fd; /* -1: closed */
+	int fd;   /* -1: closed */
 	SSL *ssl; /* NULL: plain */
 	const struct stream_callbacks *callbacks;
 	void *owner;
 	struct event read_event;
 	struct event write_event;
 	bool handshaking;
-	bool want_read;	       /* the owner's wish */
+	bool want_read; /* the owner's wish */
 	bool want_write;
 	bool read_needs_write; /* TLS: the pending read can go on once the socket takes bytes */
 	bool write_needs_read;
-	bool read_armed;       /* what epoll was told */
+	bool read_armed; /* what epoll was told */
 	bool write_armed;
-	bool truncated;	       /* TLS: the peer vanished without close_notify */
-	char fault[120];       /* why it broke; "" before */
+	bool truncated;  /* TLS: the peer vanished without close_notify */
+	char fault[120]; /* why it broke; "" before */
 };
 
 /* Takes fd over (already non-blocking). TCP_NODELAY is set on TCP sockets. */
@@ -72,8 +72,8 @@ void stream_want_write(struct stream *stream, bool want);
 enum stream_result stream_read(struct stream *stream, void *buffer, size_t capacity, size_t *done) MUST_CHECK;
 /* Writes what the kernel takes. After STREAM_AGAIN (or a short write) ask for writability with stream_want_write(); the
  * next write must begin with the same bytes, at whatever address. */
-enum stream_result stream_write(struct stream *stream, const struct iovec *parts, int part_count, size_t *done)
-    MUST_CHECK;
+enum stream_result stream_write(struct stream *stream, const struct iovec *parts, int part_count,
+    size_t *done) MUST_CHECK;
 
 /* No more will be written: the peer sees the end, and may go on sending. */
 void stream_finish_writing(struct stream *stream);

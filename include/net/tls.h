@@ -14,8 +14,8 @@
 
 /* ca_file: "" takes the system's bundle. NULL with the reason in fault. The caller frees with SSL_CTX_free(). */
 SSL_CTX *tls_client_context(const char *ca_file, bool verify, char *fault, size_t fault_size) MUST_CHECK;
-SSL_CTX *tls_server_context(const char *certificate_file, const char *private_key_file, char *fault, size_t fault_size)
-    MUST_CHECK;
+SSL_CTX *tls_server_context(const char *certificate_file, const char *private_key_file, char *fault,
+    size_t fault_size) MUST_CHECK;
 
 /* server_name: a DNS name (also sent as SNI) or a literal address that the certificate must carry. */
 SSL *tls_client_new(SSL_CTX *context, const char *server_name, bool verify) MUST_CHECK;

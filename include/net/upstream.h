@@ -40,14 +40,14 @@ struct upstream {
 	struct endpoint *endpoint;
 	const struct upstream_callbacks *callbacks;
 	void *owner;
-	bool reused;	      /* taken from the pool: the backend may have closed it meanwhile */
-	uint8_t state;	      /* private to upstream.c */
+	bool reused;   /* taken from the pool: the backend may have closed it meanwhile */
+	uint8_t state; /* private to upstream.c */
 	uint8_t address_at;
 	uint8_t address_count;
 	struct address *addresses; /* while connecting */
 	uint64_t created_ms;
-	uint64_t deadline_ms; /* of the whole connecting */
-	struct timer timer;   /* connecting: this address's time; pooled: its idle time */
+	uint64_t deadline_ms;          /* of the whole connecting */
+	struct timer timer;            /* connecting: this address's time; pooled: its idle time */
 	struct upstream *next, **link; /* in the pool, or among those that wait for a name */
 };
 
@@ -62,11 +62,13 @@ struct upstream_pool *upstream_pool_new(void) MUST_CHECK;
 void upstream_pool_free(struct worker *worker, struct upstream_pool **pool);
 
 /* Never fails at once. *ready: the connection came from the pool and may be written to; no on_ready follows. */
-struct upstream *upstream_acquire(struct worker *worker, struct endpoint *endpoint, const struct upstream_limits *limits,
-    const struct upstream_callbacks *callbacks, void *owner, uint64_t now_ms, bool *ready) MUST_CHECK;
+struct upstream *upstream_acquire(struct worker *worker, struct endpoint *endpoint,
+    const struct upstream_limits *limits, const struct upstream_callbacks *callbacks, void *owner, uint64_t now_ms,
+    bool *ready) MUST_CHECK;
 /* A pooled connection turned out to be dead before it could do anything: a fresh one in its place. */
-struct upstream *upstream_connect(struct worker *worker, struct endpoint *endpoint, const struct upstream_limits *limits,
-    const struct upstream_callbacks *callbacks, void *owner, uint64_t now_ms) MUST_CHECK;
+struct upstream *upstream_connect(struct worker *worker, struct endpoint *endpoint,
+    const struct upstream_limits *limits, const struct upstream_callbacks *callbacks, void *owner,
+    uint64_t now_ms) MUST_CHECK;
 
 /* Back to the pool, or closed when it is too old or the pool is full. Nulls the caller's pointer. */
 void upstream_release(struct upstream **upstream, const struct upstream_limits *limits, uint64_t now_ms);

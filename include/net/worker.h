@@ -46,9 +46,9 @@ struct worker {
 	struct timer_wheel *wheel;
 	struct random random;
 	struct upstream_pool *pool;
-	char *read_buffer;     /* WORKER_READ_BYTES, between headroom and tailroom; for one callback at a time */
+	char *read_buffer; /* WORKER_READ_BYTES, between headroom and tailroom; for one callback at a time */
 	worker_accept_fn *on_accept;
-	void *context;	       /* the proxy's or the simulator's own */
+	void *context; /* the proxy's or the simulator's own */
 	struct grave *graves;
 	bool stop;
 	pthread_t thread;

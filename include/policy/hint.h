@@ -37,7 +37,7 @@ struct hint_limits {
 struct hint {
 	uint64_t wait_ms; /* never 0, never above limits->max_ms */
 	enum hint_source source;
-	bool clamped;	  /* the backend asked for less or more than wait_ms */
+	bool clamped; /* the backend asked for less or more than wait_ms */
 };
 
 /* Reads the wait that a 429 or 503 asks for.

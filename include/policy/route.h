@@ -12,25 +12,25 @@
 #include "http/target.h"
 
 enum route_kind {
-	ROUTE_UNKNOWN,	  /* 404 */
-	ROUTE_HEALTH,	  /* /healthz */
-	ROUTE_READY,	  /* /readyz */
+	ROUTE_UNKNOWN,    /* 404 */
+	ROUTE_HEALTH,     /* /healthz */
+	ROUTE_READY,      /* /readyz */
 	ROUTE_DEPLOYMENT, /* /openai/deployments/{d}/…: deployment is set */
-	ROUTE_OPENAI,	  /* /openai/v1/…, /v1/… and bare forms: operation is set, e.g. "/chat/completions" */
-	ROUTE_AZURE,	  /* any other /openai/…: operation is the path behind /openai */
-	ROUTE_MODELS,	  /* GET /models, its v1 forms and /openai/models: the list itself; operation is set as for the two above */
+	ROUTE_OPENAI,     /* /openai/v1/…, /v1/… and bare forms: operation is set, e.g. "/chat/completions" */
+	ROUTE_AZURE,      /* any other /openai/…: operation is the path behind /openai */
+	ROUTE_MODELS, /* GET /models, its v1 forms and /openai/models: the list itself; operation is set as for the two above */
 };
 
 struct route {
 	enum route_kind kind;
-	struct slice path;	 /* the normalised path, base path taken off; borrowed */
+	struct slice path;       /* the normalised path, base path taken off; borrowed */
 	struct slice deployment; /* ROUTE_DEPLOYMENT: the raw segment (still encoded) */
-	struct slice operation;	 /* ROUTE_DEPLOYMENT: what follows the segment, e.g. "/chat/completions"; see above */
-	bool azure_style;	 /* ROUTE_MODELS: asked as /openai/models (ROUTE_AZURE's form) */
-	bool needs_model;	 /* a POST with JSON or multipart body of ROUTE_OPENAI that must name a model */
-	bool may_have_model;	 /* a JSON POST of ROUTE_AZURE: routed by the model if the body has one */
-	bool resource;		 /* files, batches, stored responses, …: belongs to a resource, not to a deployment */
-	bool upload;		 /* the body may be longer than max_body_bytes and is then streamed once, unretried */
+	struct slice operation;  /* ROUTE_DEPLOYMENT: what follows the segment, e.g. "/chat/completions"; see above */
+	bool azure_style;        /* ROUTE_MODELS: asked as /openai/models (ROUTE_AZURE's form) */
+	bool needs_model;        /* a POST with JSON or multipart body of ROUTE_OPENAI that must name a model */
+	bool may_have_model;     /* a JSON POST of ROUTE_AZURE: routed by the model if the body has one */
+	bool resource;           /* files, batches, stored responses, …: belongs to a resource, not to a deployment */
+	bool upload;             /* the body may be longer than max_body_bytes and is then streamed once, unretried */
 };
 
 /* path: as target_parse() leaves it; base_path: "" or "/api/v1", which must be a prefix on a segment boundary (health and readiness answer
@@ -39,7 +39,7 @@ void route_find(struct slice path, struct slice base_path, enum http_method meth
 
 /* Where a route goes on one backend. */
 struct upstream_target {
-	struct slice prefix;	  /* the path of the backend's URL, without a final slash; may be empty */
+	struct slice prefix;      /* the path of the backend's URL, without a final slash; may be empty */
 	struct slice deployment;  /* the backend's own name, unescaped; empty when the request names none */
 	struct slice api_version; /* of the backend; empty: OpenAI style goes to /openai/v1 */
 	bool keep_api_key_query;  /* passthrough: a query api-key is the caller's credential and stays */

@@ -17,19 +17,19 @@ struct candidate {
 	uint32_t priority; /* smaller goes first */
 	uint32_t weight;   /* at least 1 */
 	uint32_t in_flight;
-	bool excluded;	   /* already tried by this request, or does not serve the deployment */
+	bool excluded; /* already tried by this request, or does not serve the deployment */
 	enum availability availability;
 	enum rest_reason reason; /* when not AVAILABLE */
-	uint64_t until_ms;	 /* when RESTING */
+	uint64_t until_ms;       /* when RESTING */
 };
 
 #define SELECT_NONE SIZE_MAX
 
 struct selection {
-	size_t index;		    /* into the candidates, or SELECT_NONE */
-	bool probe;		    /* the chosen one is PROBE_DUE: take its probe first, and if that fails select again */
-	bool forced;		    /* all rest for errors and none for throttling: the soonest, all the same */
-	bool throttled;		    /* SELECT_NONE: somebody eligible rests because of its quota … */
+	size_t index;   /* into the candidates, or SELECT_NONE */
+	bool probe;     /* the chosen one is PROBE_DUE: take its probe first, and if that fails select again */
+	bool forced;    /* all rest for errors and none for throttling: the soonest, all the same */
+	bool throttled; /* SELECT_NONE: somebody eligible rests because of its quota … */
 	uint64_t throttled_until_ms; /* … the soonest of them until then (now when it is being probed) */
 };
 

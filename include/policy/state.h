@@ -22,26 +22,26 @@
 /* Why something rests. */
 enum rest_reason {
 	REST_NONE,
-	REST_THROTTLED,		 /* 429: its quota is spent */
-	REST_SERVER_ERROR,	 /* 408, 5xx, reset, time-out, garbled, broken stream */
-	REST_UNREACHABLE,	 /* no connection, or no TLS */
-	REST_CREDENTIALS,	 /* 401 or 403 on credentials that the daemon sent */
+	REST_THROTTLED,          /* 429: its quota is spent */
+	REST_SERVER_ERROR,       /* 408, 5xx, reset, time-out, garbled, broken stream */
+	REST_UNREACHABLE,        /* no connection, or no TLS */
+	REST_CREDENTIALS,        /* 401 or 403 on credentials that the daemon sent */
 	REST_MISSING_DEPLOYMENT, /* 404 DeploymentNotFound */
 };
 
 enum availability {
 	AVAILABLE,
-	RESTING,       /* until rest_until_ms() */
-	PROBE_DUE,     /* its time is over, nobody has tried yet */
-	PROBING,       /* one request is trying */
+	RESTING,   /* until rest_until_ms() */
+	PROBE_DUE, /* its time is over, nobody has tried yet */
+	PROBING,   /* one request is trying */
 };
 
 /* One cache line; written by every worker, so never two in one. */
 struct rest {
-	_Alignas(64) _Atomic uint64_t word;	   /* end of the rest in ms << 8 | reason; 0: available */
-	_Atomic uint64_t probe_until_ms;  /* end of the current probe's lease; 0: none */
-	_Atomic uint32_t in_flight;	  /* attempts under way */
-	_Atomic uint32_t hint_source;	  /* enum hint_source of the current rest, for the status page */
+	_Alignas(64) _Atomic uint64_t word; /* end of the rest in ms << 8 | reason; 0: available */
+	_Atomic uint64_t probe_until_ms;    /* end of the current probe's lease; 0: none */
+	_Atomic uint32_t in_flight;         /* attempts under way */
+	_Atomic uint32_t hint_source;       /* enum hint_source of the current rest, for the status page */
 };
 
 /* Lets it rest until until_ms, or longer if it already does. Returns true when the end moved. */
@@ -93,8 +93,8 @@ unsigned deployment_count(const struct deployment_table *table);
 /* ---- one backend's state; outlives the configurations that name it -------------------------------------------- */
 
 struct backend_state {
-	struct rest whole;			   /* the backend as a whole */
-	struct rest deployments[DEPLOYMENTS_MAX];  /* by the number of the backend's own deployment name; pages that
+	struct rest whole;                        /* the backend as a whole */
+	struct rest deployments[DEPLOYMENTS_MAX]; /* by the number of the backend's own deployment name; pages that
 						    * nobody touches cost nothing */
 	char *name;
 	char *url;

@@ -42,39 +42,39 @@ struct attempt {
 	struct worker *worker;
 	size_t backend;
 	const struct fleet_backend *via;
-	struct rest *pair;	 /* NULL: a call without a deployment, or one of an unlisted name */
+	struct rest *pair; /* NULL: a call without a deployment, or one of an unlisted name */
 	bool probes_pair, probes_whole;
-	bool settled;		 /* counters and probes have been given back */
+	bool settled; /* counters and probes have been given back */
 	enum attempt_phase phase;
 	struct upstream *upstream;
 	uint64_t started_ms;
 
 	/* The request. */
-	struct buffer head;	 /* request line and the fields that differ between backends */
-	struct buffer model;	 /* the model's value for this backend, when it differs */
-	size_t sent, total;	 /* bytes of head, fields and kept body */
+	struct buffer head;  /* request line and the fields that differ between backends */
+	struct buffer model; /* the model's value for this backend, when it differs */
+	size_t sent, total;  /* bytes of head, fields and kept body */
 	bool sent_any;
 	bool request_done;
-	bool write_failed;	 /* no more can be sent; an early answer may still be read */
-	bool replaced;		 /* a dead pooled connection has been replaced once */
+	bool write_failed; /* no more can be sent; an early answer may still be read */
+	bool replaced;     /* a dead pooled connection has been replaced once */
 
 	/* The answer. */
-	struct buffer input;	 /* bytes of an incomplete head */
+	struct buffer input; /* bytes of an incomplete head */
 	struct head_search search;
 	struct body_reader body_reader;
 	unsigned status;
 	enum body_mode mode;
 	bool reusable;
-	bool coded;		 /* Content-Encoding: passes unread */
+	bool coded; /* Content-Encoding: passes unread */
 	bool is_json;
 	bool has_request_id;
 	uint64_t declared_length; /* Content-Length, or NO_CONTENT_LENGTH */
-	bool has_hint;		 /* the head held a readable hint */
-	bool passes_hint;	 /* … and the caller gets it, made sane */
+	bool has_hint;            /* the head held a readable hint */
+	bool passes_hint;         /* … and the caller gets it, made sane */
 	struct hint hint;
 	struct sse_scanner scanner;
-	uint8_t dialect;	 /* enum openai_dialect */
-	bool saw_done;		 /* [DONE], or the terminal event of Responses */
+	uint8_t dialect; /* enum openai_dialect */
+	bool saw_done;   /* [DONE], or the terminal event of Responses */
 	bool saw_content;
 
 	/* Clocks: all in ms, 0: not running. They stand still while the caller blocks. */

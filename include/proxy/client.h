@@ -30,13 +30,13 @@ struct exchange;
 #define LINGER_MAX_BYTES (4U * 1024U * 1024U)
 
 enum client_phase {
-	CLIENT_IDLE,	/* between requests */
-	CLIENT_HEAD,	/* a head has begun */
-	CLIENT_BODY,	/* its body follows */
+	CLIENT_IDLE,    /* between requests */
+	CLIENT_HEAD,    /* a head has begun */
+	CLIENT_BODY,    /* its body follows */
 	CLIENT_WAITING, /* the body waits, unread, for room in the budget or for the backend of an upload */
-	CLIENT_BUSY,	/* the request is being served */
+	CLIENT_BUSY,    /* the request is being served */
 	CLIENT_SENDING, /* the answer is complete but not all taken */
-	CLIENT_LINGER,	/* answered; what still comes is dropped */
+	CLIENT_LINGER,  /* answered; what still comes is dropped */
 	CLIENT_CLOSED,
 };
 
@@ -46,16 +46,16 @@ struct client {
 	struct worker *worker;
 	struct client *next, **link; /* the worker's list */
 	enum client_phase phase;
-	struct exchange *exchange;   /* NULL between requests */
+	struct exchange *exchange; /* NULL between requests */
 	struct buffer input;
 	struct head_search search;
 	struct buffer output;
 	struct timer timer;
 	uint64_t phase_since_ms;
-	uint64_t progress_ms;	     /* last byte read (body) or taken (answer) */
+	uint64_t progress_ms; /* last byte read (body) or taken (answer) */
 	uint64_t linger_bytes;
-	bool close_after;	     /* the connection ends with this answer */
-	bool abort_after;	     /* … and so that the caller can tell that it was cut short */
+	bool close_after; /* the connection ends with this answer */
+	bool abort_after; /* … and so that the caller can tell that it was cut short */
 	bool first_request;
 	struct sockaddr_storage peer;
 };

@@ -63,49 +63,49 @@ struct exchange {
 	char method_text[24];
 	bool http_1_0;
 	bool keep_alive;
-	char *target_text;	    /* the normalised path, then the query */
+	char *target_text; /* the normalised path, then the query */
 	struct slice query;
 	struct route route;
-	struct buffer upstream_lines; /* the fields that go to any backend */
-	struct buffer credential_lines; /* the caller's own, for passthrough */
+	struct buffer upstream_lines;                    /* the fields that go to any backend */
+	struct buffer credential_lines;                  /* the caller's own, for passthrough */
 	char boundary[MULTIPART_BOUNDARY_MAX_BYTES + 1]; /* of a multipart/form-data body; "" for any other */
-	bool content_coded;	    /* Content-Encoding */
-	bool expects_continue;	    /* waits for 100 Continue before it sends its body */
+	bool content_coded;                              /* Content-Encoding */
+	bool expects_continue;                           /* waits for 100 Continue before it sends its body */
 	struct body_reader body_reader;
 	struct buffer body;
-	uint64_t body_bytes;	    /* seen so far */
-	uint64_t reserved_bytes;    /* of the global budget */
+	uint64_t body_bytes;     /* seen so far */
+	uint64_t reserved_bytes; /* of the global budget */
 	bool body_complete;
-	bool uploading;		    /* the body is streamed once and not kept */
-	unsigned refused_status;    /* the body is dropped, and this answered once it has been read; 0: not refused */
+	bool uploading;          /* the body is streamed once and not kept */
+	unsigned refused_status; /* the body is dropped, and this answered once it has been read; 0: not refused */
 	const char *refused_code;
 	const char *refused_message;
-	uint16_t client_index;	    /* into config->clients, + 1; 0: none */
+	uint16_t client_index; /* into config->clients, + 1; 0: none */
 
 	/* Where it goes. */
 	char deployment[DEPLOYMENT_NAME_MAX_BYTES + 1]; /* unescaped; "" for calls without one */
 	size_t deployment_length;
 	unsigned deployment_number;
-	struct slice model_value;   /* the raw value in the body, to be replaced where a map changes the name */
-	bool model_is_json;	    /* raw JSON string; else a multipart part's content */
+	struct slice model_value; /* the raw value in the body, to be replaced where a map changes the name */
+	bool model_is_json;       /* raw JSON string; else a multipart part's content */
 
 	/* What was tried. */
 	uint64_t tried[(CONFIG_BACKENDS_MAX + 63) / 64];
 	struct tally tally;
 	bool forced_once;
-	struct attempt *attempt;    /* the one under way */
+	struct attempt *attempt; /* the one under way */
 	struct kept_answer kept;
 	struct buffer attempts_text; /* openai1=429(12000ms),openai2=200 */
 
 	/* The answer. */
 	struct buffer answer_lines; /* the backend's fields, before the commit */
-	struct buffer held;	    /* payload held back before the commit */
-	unsigned status;	    /* sent to the caller; 0: none yet */
-	bool chunked;		    /* framing towards the caller; neither: until close */
-	bool delimited;		    /* the caller can tell a whole answer from one cut short */
-	bool broken;		    /* cut short after the commit */
+	struct buffer held;         /* payload held back before the commit */
+	unsigned status;            /* sent to the caller; 0: none yet */
+	bool chunked;               /* framing towards the caller; neither: until close */
+	bool delimited;             /* the caller can tell a whole answer from one cut short */
+	bool broken;                /* cut short after the commit */
 	uint64_t first_byte_ms;
-	uint64_t answer_bytes;	    /* payload sent */
+	uint64_t answer_bytes; /* payload sent */
 	uint64_t last_sent_ms;
 	struct openai_usage usage;
 };
@@ -123,7 +123,8 @@ void exchange_refuse(struct exchange *exchange, unsigned status, const char *cod
 void exchange_next(struct exchange *exchange, uint64_t now_ms);
 
 /* An attempt failed before the commit. Books it, lets backends rest, and goes on. Ends the attempt. */
-void exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, const char *reason, uint64_t now_ms);
+void exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, const char *reason,
+    uint64_t now_ms);
 
 /* The caller has gone, or does not take its answer: everything is cancelled. */
 void exchange_cancel(struct exchange *exchange, const char *reason);

@@ -27,8 +27,8 @@ struct fleet_backend {
 	const struct config_backend *config;
 	struct backend_state *state;
 	struct endpoint *endpoint;
-	struct buffer own_lines;   /* "host: …", "accept-encoding: …" and the credential, ready to be sent */
-	uint16_t wildcard_number;  /* the deployment number of the map's "*", or FLEET_NOT_SERVED */
+	struct buffer own_lines;  /* "host: …", "accept-encoding: …" and the credential, ready to be sent */
+	uint16_t wildcard_number; /* the deployment number of the map's "*", or FLEET_NOT_SERVED */
 };
 
 struct fleet {
@@ -36,7 +36,7 @@ struct fleet {
 	struct deployment_table *table; /* borrowed; the process's */
 	struct fleet_backend *backends;
 	size_t count;
-	uint16_t *served;	/* [caller's deployment number][backend]: the number of the backend's own name */
+	uint16_t *served; /* [caller's deployment number][backend]: the number of the backend's own name */
 	unsigned served_rows;
 	struct upstream_limits limits;
 	_Atomic uint32_t references;
@@ -44,8 +44,8 @@ struct fleet {
 
 /* Takes the configuration over (released in any case). previous: the fleet in use, or NULL. NULL with the reason in
  * fault when an endpoint cannot be made (a CA file that holds no certificate). */
-struct fleet *fleet_new(struct config *config, const struct fleet *previous, struct deployment_table *table, char *fault,
-    size_t fault_size) MUST_CHECK;
+struct fleet *fleet_new(struct config *config, const struct fleet *previous, struct deployment_table *table,
+    char *fault, size_t fault_size) MUST_CHECK;
 struct fleet *fleet_share(struct fleet *fleet) MUST_CHECK;
 void fleet_release(struct fleet **fleet);
 

@@ -27,11 +27,11 @@ struct proxy {
 	struct worker **workers;
 	unsigned worker_count;
 	struct listener *listener;
-	_Atomic(SSL_CTX *) front_tls;	   /* NULL: plain HTTP */
-	SSL_CTX **retired_tls;		   /* replaced by reloads; freed at the end */
+	_Atomic(SSL_CTX *) front_tls; /* NULL: plain HTTP */
+	SSL_CTX **retired_tls;        /* replaced by reloads; freed at the end */
 	unsigned retired_count;
-	_Atomic bool draining;		   /* /readyz says 503; answers carry Connection: close */
-	_Atomic uint64_t buffered_bytes;   /* of request bodies, against limits.max_buffered_bytes */
+	_Atomic bool draining;           /* /readyz says 503; answers carry Connection: close */
+	_Atomic uint64_t buffered_bytes; /* of request bodies, against limits.max_buffered_bytes */
 	_Atomic uint32_t requests_in_flight;
 };
 
@@ -39,11 +39,11 @@ struct proxy {
 struct proxy_worker {
 	struct proxy *proxy;
 	struct worker *worker;
-	struct fleet *fleet;		   /* its own reference to the current one */
-	struct client *clients;		   /* all of them, in no order */
+	struct fleet *fleet;    /* its own reference to the current one */
+	struct client *clients; /* all of them, in no order */
 	bool draining;
-	uint64_t request_prefix;	   /* for request ids: random, then counted up */
-	struct request_head request_head;  /* scratch for one callback */
+	uint64_t request_prefix;          /* for request ids: random, then counted up */
+	struct request_head request_head; /* scratch for one callback */
 	struct response_head response_head;
 };
 

@@ -22,9 +22,9 @@ static struct {
 	pthread_mutex_t mutex;
 	pthread_cond_t work;
 	pthread_t writer;
-	struct buffer filling;	/* workers append here */
-	bool writing;		/* the writer has taken a batch and is not done with it */
-	bool sleeping;		/* the writer waits for work */
+	struct buffer filling; /* workers append here */
+	bool writing;          /* the writer has taken a batch and is not done with it */
+	bool sleeping;         /* the writer waits for work */
 	bool stopping;
 	bool started;
 	_Atomic int format;

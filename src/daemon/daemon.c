@@ -132,7 +132,8 @@ on_reload(evutil_socket_t signal_number, short events, void *context)
 	}
 	if (config == NULL)
 		log_record(LOG_ERROR, "reload_failed", LOG_FIELDS(LOG_STRING("fault", fault)),
-		    "The configuration has not been reloaded; the running one stays%s%s", fault[0] != '\0' ? ": " : "", fault);
+		    "The configuration has not been reloaded; the running one stays%s%s", fault[0] != '\0' ? ": " : "",
+		    fault);
 	config_faults_free(&faults);
 }
 

@@ -56,8 +56,8 @@ own_target(const struct options *options, struct health_target *target)
 		port = config->listen.port;
 		target->secure = config->listen.certificate_file[0] != '\0';
 		address = any ? address : config->listen.address;
-		snprintf(target->authority, sizeof(target->authority), strchr(address, ':') != NULL ? "[%s]:%u" : "%s:%u", address,
-		    port);
+		snprintf(target->authority, sizeof(target->authority),
+		    strchr(address, ':') != NULL ? "[%s]:%u" : "%s:%u", address, port);
 	} else {
 		snprintf(target->authority, sizeof(target->authority), "%s:%u", address, port);
 	}
@@ -116,8 +116,8 @@ health_check(const struct options *options)
 	if (bio != NULL)
 		healthy = ask(bio, &target);
 	if (!healthy)
-		fprintf(stderr, "aoai-lb: no healthy answer from http%s://%s%s\n", target.secure ? "s" : "", target.authority,
-		    target.path);
+		fprintf(stderr, "aoai-lb: no healthy answer from http%s://%s%s\n", target.secure ? "s" : "",
+		    target.authority, target.path);
 	BIO_free_all(bio);
 	SSL_CTX_free(context);
 	return healthy ? EXIT_STOPPED : EXIT_BAD_CONFIG;

@@ -71,7 +71,8 @@ listener_new(const struct listener_settings *settings, char *fault, size_t fault
 	snprintf(port, sizeof(port), "%u", settings->port);
 	error = getaddrinfo(settings->address, port, &hints, &found);
 	if (error != 0) {
-		snprintf(fault, fault_size, "%s is no address to listen on: %s", settings->address, gai_strerror(error));
+		snprintf(fault, fault_size, "%s is no address to listen on: %s", settings->address,
+		    gai_strerror(error));
 		return NULL;
 	}
 	fd = bind_one(found);
@@ -127,8 +128,8 @@ pause_accepting(struct listener *listener, unsigned pause_ms, const char *reason
 	if (listener->complained_ms != 0 && now_ms - listener->complained_ms < COMPLAIN_EVERY_MS)
 		return;
 	listener->complained_ms = now_ms;
-	log_record(LOG_WARNING, "accept_paused", LOG_FIELDS(LOG_STRING("reason", reason)),
-	    "New connections wait: %s", reason);
+	log_record(LOG_WARNING, "accept_paused", LOG_FIELDS(LOG_STRING("reason", reason)), "New connections wait: %s",
+	    reason);
 }
 
 /* Takes one connection. Returns false when there is none, or when accepting has been paused. */

@@ -52,7 +52,8 @@ look_up(struct job *job)
 
 	snprintf(port, sizeof(port), "%u", job->port);
 	error = getaddrinfo(job->host, port, &hints, &found);
-	for (struct addrinfo *one = found; error == 0 && one != NULL && count < ENDPOINT_ADDRESSES_MAX; one = one->ai_next) {
+	for (struct addrinfo *one = found; error == 0 && one != NULL && count < ENDPOINT_ADDRESSES_MAX;
+	     one = one->ai_next) {
 		if (one->ai_addrlen > sizeof(addresses[0].socket_address))
 			continue;
 		memset(&addresses[count], 0, sizeof(addresses[count]));
@@ -62,7 +63,9 @@ look_up(struct job *job)
 	if (error == 0)
 		freeaddrinfo(found);
 	endpoint_resolved(job->endpoint, addresses, count,
-	    error != 0 ? gai_strerror(error) : count == 0 ? "it has no usable address" : "");
+	    error != 0       ? gai_strerror(error)
+		: count == 0 ? "it has no usable address"
+			     : "");
 	the_resolver.on_resolved(job->endpoint, the_resolver.context);
 }
 

@@ -44,8 +44,9 @@ rearm(struct stream *stream)
 	if (stream->ssl != NULL) {
 		want_read = stream->handshaking ? SSL_want_read(stream->ssl)
 						: (want_read && !stream->read_needs_write) || stream->write_needs_read;
-		want_write = stream->handshaking ? SSL_want_write(stream->ssl)
-						 : (want_write && !stream->write_needs_read) || stream->read_needs_write;
+		want_write = stream->handshaking
+		    ? SSL_want_write(stream->ssl)
+		    : (want_write && !stream->write_needs_read) || stream->read_needs_write;
 	}
 	arm(stream, &stream->read_event, &stream->read_armed, want_read);
 	arm(stream, &stream->write_event, &stream->write_armed, want_write);
@@ -145,7 +146,8 @@ on_write_event(evutil_socket_t fd, short events, void *context)
 }
 
 static void
-open_common(struct stream *stream, struct event_base *base, int fd, const struct stream_callbacks *callbacks, void *owner)
+open_common(struct stream *stream, struct event_base *base, int fd, const struct stream_callbacks *callbacks,
+    void *owner)
 {
 	int on = 1;
 

@@ -14,8 +14,8 @@
 
 struct timer_wheel {
 	struct event wake;
-	uint64_t next_tick;    /* the first tick whose slot has not been looked at */
-	uint64_t armed_tick;   /* when `wake` fires; NEVER: it is not set */
+	uint64_t next_tick;        /* the first tick whose slot has not been looked at */
+	uint64_t armed_tick;       /* when `wake` fires; NEVER: it is not set */
 	uint64_t used[SLOT_WORDS]; /* one bit a slot that holds timers */
 	struct timer *slots[TIMER_SLOTS];
 };

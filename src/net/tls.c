@@ -12,7 +12,8 @@ explain(char *fault, size_t size, const char *what, const char *file)
 {
 	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
 
-	snprintf(fault, size, "%s%s%s: %s", what, file[0] != '\0' ? " " : "", file, reason != NULL ? reason : "unknown reason");
+	snprintf(fault, size, "%s%s%s: %s", what, file[0] != '\0' ? " " : "", file,
+	    reason != NULL ? reason : "unknown reason");
 	ERR_clear_error();
 }
 
@@ -41,7 +42,8 @@ tls_client_context(const char *ca_file, bool verify, char *fault, size_t fault_s
 	SSL_CTX_set_verify(context, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
 	if (!verify)
 		return context;
-	loaded = ca_file[0] != '\0' ? SSL_CTX_load_verify_file(context, ca_file) : SSL_CTX_set_default_verify_paths(context);
+	loaded =
+	    ca_file[0] != '\0' ? SSL_CTX_load_verify_file(context, ca_file) : SSL_CTX_set_default_verify_paths(context);
 	if (loaded == 1)
 		return context;
 	explain(fault, fault_size, "the certificates of authorities cannot be loaded from", ca_file);
@@ -73,7 +75,8 @@ tls_client_new(SSL_CTX *context, const char *server_name, bool verify)
 {
 	SSL *ssl = SSL_new(context);
 	unsigned char literal[16];
-	bool is_literal = inet_pton(AF_INET, server_name, literal) == 1 || inet_pton(AF_INET6, server_name, literal) == 1;
+	bool is_literal =
+	    inet_pton(AF_INET, server_name, literal) == 1 || inet_pton(AF_INET6, server_name, literal) == 1;
 
 	if (ssl == NULL)
 		fatal("tls: OpenSSL gives no connection");

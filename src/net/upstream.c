@@ -173,8 +173,8 @@ connected(struct upstream *upstream)
 	/* The plain stream only waited for the connection; the TLS stream takes its socket over. */
 	stream_want_write(&upstream->stream, false);
 	fd = upstream->stream.fd;
-	stream_open_tls(&upstream->stream, upstream->worker->base, fd, endpoint_tls_new(upstream->endpoint), &stream_callbacks,
-	    upstream);
+	stream_open_tls(&upstream->stream, upstream->worker->base, fd, endpoint_tls_new(upstream->endpoint),
+	    &stream_callbacks, upstream);
 }
 
 static void
@@ -224,8 +224,7 @@ is_quiet(struct upstream *upstream)
 	size_t done;
 
 	if (upstream->stream.ssl == NULL)
-		return recv(upstream->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-		    errno == EAGAIN;
+		return recv(upstream->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 	return stream_read(&upstream->stream, &byte, 1, &done) == STREAM_AGAIN;
 }
 
@@ -398,7 +397,8 @@ upstream_release(struct upstream **upstream, const struct upstream_limits *limit
 	struct upstream *idle = *upstream;
 	struct idle_list *list = idle_list_make(idle->worker->pool, idle->endpoint);
 
-	if (now_ms - idle->created_ms >= limits->max_age_ms || list->count >= UPSTREAM_IDLE_MAX || limits->idle_ms == 0) {
+	if (now_ms - idle->created_ms >= limits->max_age_ms || list->count >= UPSTREAM_IDLE_MAX ||
+	    limits->idle_ms == 0) {
 		upstream_close(upstream);
 		return;
 	}

@@ -78,14 +78,15 @@ worker_new(unsigned index, worker_accept_fn *on_accept, void *context)
 		fatal("worker: no event base");
 	worker->wheel = timer_wheel_new(worker->base);
 	random_seed_from_system(&worker->random);
-	worker->read_buffer = (char *)memory_take(WORKER_READ_HEADROOM + WORKER_READ_BYTES + WORKER_READ_TAILROOM) +
-	    WORKER_READ_HEADROOM;
+	worker->read_buffer =
+	    (char *)memory_take(WORKER_READ_HEADROOM + WORKER_READ_BYTES + WORKER_READ_TAILROOM) + WORKER_READ_HEADROOM;
 	worker->mail_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (worker->mail_fd < 0)
 		fatal("worker: no event descriptor");
 	pthread_mutex_init(&worker->mail_mutex, NULL);
 	worker->mail_tail = &worker->mail;
-	if (event_assign(&worker->mail_event, worker->base, worker->mail_fd, EV_READ | EV_PERSIST, on_mail, worker) != 0 ||
+	if (event_assign(&worker->mail_event, worker->base, worker->mail_fd, EV_READ | EV_PERSIST, on_mail, worker) !=
+		0 ||
 	    event_add(&worker->mail_event, NULL) != 0)
 		fatal("worker: the mailbox cannot be watched");
 	worker->pool = upstream_pool_new();

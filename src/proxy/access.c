@@ -32,8 +32,8 @@ access_proxying(const struct attempt *attempt, struct slice target)
 	if (question != NULL) {
 		struct buffer query = { 0 };
 
-		if (query_write_without(slice_of(question + 1, target.length - (size_t)(question + 1 - target.data)), secret, 1,
-			&query) > 0) {
+		if (query_write_without(slice_of(question + 1, target.length - (size_t)(question + 1 - target.data)),
+			secret, 1, &query) > 0) {
 			buffer_append_byte(&url, '?');
 			buffer_append_string(&url, log_text_safe(buffer_slice(&query), safe, sizeof(safe)));
 		}
@@ -71,8 +71,8 @@ remedy(const struct attempt *attempt, enum rest_reason reason)
 
 	if (reason == REST_CREDENTIALS) {
 		log_record(LOG_ERROR, "credentials_refused", LOG_FIELDS(LOG_STRING("backend", config->name)),
-		    "Backend %s refuses its credentials (%u): check backends[].auth of %s; it rests meanwhile", config->name,
-		    attempt->status, config->name);
+		    "Backend %s refuses its credentials (%u): check backends[].auth of %s; it rests meanwhile",
+		    config->name, attempt->status, config->name);
 		return;
 	}
 	if (reason != REST_MISSING_DEPLOYMENT || !config_map_deployment(config, name, &own))
@@ -80,8 +80,9 @@ remedy(const struct attempt *attempt, enum rest_reason reason)
 	log_record(LOG_ERROR, "deployment_missing",
 	    LOG_FIELDS(LOG_STRING("backend", config->name), LOG_SLICE("deployment", name)),
 	    "Backend %s has no deployment %s (404 DeploymentNotFound; callers ask for %s): create it there, or correct "
-	    "backends[].deployments of %s", config->name, log_text_safe(own, safe_own, sizeof(safe_own)),
-	    log_text_safe(name, safe, sizeof(safe)), config->name);
+	    "backends[].deployments of %s",
+	    config->name, log_text_safe(own, safe_own, sizeof(safe_own)), log_text_safe(name, safe, sizeof(safe)),
+	    config->name);
 }
 
 void
@@ -95,7 +96,8 @@ access_resting(const struct attempt *attempt, bool whole, enum rest_reason reaso
 	log_record(LOG_WARNING, "cooling_down",
 	    LOG_FIELDS(LOG_STRING("backend", attempt_backend_name(attempt)),
 		LOG_SLICE("deployment", slice_of(exchange->deployment, whole ? 0 : exchange->deployment_length)),
-		LOG_NUMBER("cooldown_ms", rest_ms), LOG_STRING("reason", rest_reason_name(reason)), LOG_STRING("source", why)),
+		LOG_NUMBER("cooldown_ms", rest_ms), LOG_STRING("reason", rest_reason_name(reason)),
+		LOG_STRING("source", why)),
 	    "Backend %s%s cooling down for %llu ms (%s)", attempt_backend_name(attempt),
 	    of_deployment(attempt, whole, deployment, sizeof(deployment)), (unsigned long long)rest_ms, why);
 }
@@ -144,15 +146,15 @@ access_request(const struct exchange *exchange, uint64_t now_ms, const char *not
 		client = config->clients[exchange->client_index - 1].name;
 	log_record(LOG_INFO, "request",
 	    LOG_FIELDS(LOG_STRING("address", address), LOG_STRING("client", client),
-		LOG_STRING("method", exchange->method_text), LOG_STRING("path", path), LOG_STRING("deployment", deployment),
-		LOG_NUMBER("status", exchange->status), LOG_SLICE("attempts", attempts),
-		LOG_NUMBER("request_bytes", exchange->body_bytes), LOG_NUMBER("bytes", exchange->answer_bytes),
-		LOG_NUMBER("first_byte_ms", first_ms), LOG_NUMBER("duration_ms", all_ms),
-		LOG_NUMBER("prompt_tokens", exchange->usage.prompt_tokens),
+		LOG_STRING("method", exchange->method_text), LOG_STRING("path", path),
+		LOG_STRING("deployment", deployment), LOG_NUMBER("status", exchange->status),
+		LOG_SLICE("attempts", attempts), LOG_NUMBER("request_bytes", exchange->body_bytes),
+		LOG_NUMBER("bytes", exchange->answer_bytes), LOG_NUMBER("first_byte_ms", first_ms),
+		LOG_NUMBER("duration_ms", all_ms), LOG_NUMBER("prompt_tokens", exchange->usage.prompt_tokens),
 		LOG_NUMBER("cached_tokens", exchange->usage.cached_tokens),
 		LOG_NUMBER("completion_tokens", exchange->usage.completion_tokens), LOG_STRING("note", note)),
-	    "%s %s %s %s %s %u %.*s bytes=%llu first_byte_ms=%llu duration_ms=%llu tokens=%llu/%llu%s%s%s", address, client,
-	    exchange->method_text[0] != '\0' ? exchange->method_text : "-", path[0] != '\0' ? path : "-",
+	    "%s %s %s %s %s %u %.*s bytes=%llu first_byte_ms=%llu duration_ms=%llu tokens=%llu/%llu%s%s%s", address,
+	    client, exchange->method_text[0] != '\0' ? exchange->method_text : "-", path[0] != '\0' ? path : "-",
 	    deployment[0] != '\0' ? deployment : "-", exchange->status, attempts.length > 0 ? (int)attempts.length : 1,
 	    attempts.length > 0 ? attempts.data : "-", (unsigned long long)exchange->answer_bytes,
 	    (unsigned long long)first_ms, (unsigned long long)all_ms, (unsigned long long)exchange->usage.prompt_tokens,

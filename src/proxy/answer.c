@@ -16,16 +16,40 @@ answer_reason(unsigned status)
 		unsigned status;
 		const char *reason;
 	} reasons[] = {
-		{ 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" }, { 206, "Partial Content" },
-		{ 301, "Moved Permanently" }, { 302, "Found" }, { 303, "See Other" }, { 304, "Not Modified" },
-		{ 307, "Temporary Redirect" }, { 308, "Permanent Redirect" },
-		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" },
-		{ 405, "Method Not Allowed" }, { 406, "Not Acceptable" }, { 408, "Request Timeout" }, { 409, "Conflict" },
-		{ 410, "Gone" }, { 412, "Precondition Failed" }, { 413, "Content Too Large" }, { 414, "URI Too Long" },
-		{ 415, "Unsupported Media Type" }, { 417, "Expectation Failed" }, { 422, "Unprocessable Content" },
-		{ 429, "Too Many Requests" }, { 431, "Request Header Fields Too Large" },
-		{ 500, "Internal Server Error" }, { 501, "Not Implemented" }, { 502, "Bad Gateway" },
-		{ 503, "Service Unavailable" }, { 504, "Gateway Timeout" }, { 505, "HTTP Version Not Supported" },
+		{ 200, "OK" },
+		{ 201, "Created" },
+		{ 202, "Accepted" },
+		{ 204, "No Content" },
+		{ 206, "Partial Content" },
+		{ 301, "Moved Permanently" },
+		{ 302, "Found" },
+		{ 303, "See Other" },
+		{ 304, "Not Modified" },
+		{ 307, "Temporary Redirect" },
+		{ 308, "Permanent Redirect" },
+		{ 400, "Bad Request" },
+		{ 401, "Unauthorized" },
+		{ 403, "Forbidden" },
+		{ 404, "Not Found" },
+		{ 405, "Method Not Allowed" },
+		{ 406, "Not Acceptable" },
+		{ 408, "Request Timeout" },
+		{ 409, "Conflict" },
+		{ 410, "Gone" },
+		{ 412, "Precondition Failed" },
+		{ 413, "Content Too Large" },
+		{ 414, "URI Too Long" },
+		{ 415, "Unsupported Media Type" },
+		{ 417, "Expectation Failed" },
+		{ 422, "Unprocessable Content" },
+		{ 429, "Too Many Requests" },
+		{ 431, "Request Header Fields Too Large" },
+		{ 500, "Internal Server Error" },
+		{ 501, "Not Implemented" },
+		{ 502, "Bad Gateway" },
+		{ 503, "Service Unavailable" },
+		{ 504, "Gateway Timeout" },
+		{ 505, "HTTP Version Not Supported" },
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(reasons); i++)
@@ -67,8 +91,8 @@ append_request_id(struct exchange *exchange, struct buffer *out)
 }
 
 void
-answer_write_own_lines(struct exchange *exchange, struct buffer *out, const char *backend, bool has_request_id, bool close,
-    uint64_t wait_ms, bool no_retry)
+answer_write_own_lines(struct exchange *exchange, struct buffer *out, const char *backend, bool has_request_id,
+    bool close, uint64_t wait_ms, bool no_retry)
 {
 	if (wait_ms > 0) {
 		buffer_append_string(out, "retry-after-ms: ");
@@ -206,7 +230,8 @@ answer_kept(struct exchange *exchange, uint64_t wait_ms, uint64_t now_ms)
 		body = kept->body;
 		kept->body = (struct buffer){ 0 };
 	} else {
-		answer_write_error_object(&body, kept->status, "backend_error", "The backend's error answer was cut short.");
+		answer_write_error_object(&body, kept->status, "backend_error",
+		    "The backend's error answer was cut short.");
 		buffer_append_string(&head, "content-type: application/json\r\n");
 		has_request_id = false;
 	}

@@ -195,7 +195,8 @@ body_deadline(struct attempt *attempt, uint64_t now_ms)
 	} else if (trying && (attempt->mode == MODE_EVENTS || (attempt->mode == MODE_WHOLE && !attempt->is_json)) &&
 	    is_over(attempt->head_ms, timeouts->commit_ms, now_ms)) {
 		relay_commit_now(attempt, now_ms);
-	} else if (!trying && attempt->mode == MODE_EVENTS && is_over(exchange->last_sent_ms, timeouts->heartbeat_ms, now_ms)) {
+	} else if (!trying && attempt->mode == MODE_EVENTS &&
+	    is_over(exchange->last_sent_ms, timeouts->heartbeat_ms, now_ms)) {
 		relay_heartbeat(attempt, now_ms);
 	} else {
 		attempt_watch(attempt, now_ms);
@@ -303,7 +304,8 @@ write_framing(struct attempt *attempt)
 	if (!has_body)
 		return;
 	buffer_append_string(head, "content-length: ");
-	buffer_append_u64(head, exchange->uploading ? exchange->body_bytes + exchange->body_reader.remaining : body_length(attempt));
+	buffer_append_u64(head,
+	    exchange->uploading ? exchange->body_bytes + exchange->body_reader.remaining : body_length(attempt));
 	buffer_append_string(head, "\r\n");
 }
 
@@ -481,7 +483,8 @@ on_writable(void *owner)
 
 	if (attempt->phase == ATTEMPT_OVER || attempt->write_failed)
 		return;
-	if (attempt->sent < attempt->total && attempt->phase == ATTEMPT_BODY) /* answered early: the rest stays unsent */
+	if (attempt->sent < attempt->total &&
+	    attempt->phase == ATTEMPT_BODY) /* answered early: the rest stays unsent */
 		stream_want_write(&attempt->upstream->stream, false);
 	else if (attempt->sent < attempt->total)
 		send_request(attempt, now_ms);
@@ -562,10 +565,12 @@ read_head(struct attempt *attempt, const struct response_head *head, uint64_t no
 	/* A good answer tells when its quota resets, which is no wish to be left alone. */
 	if (head->status >= 400 || headers_find(&head->headers, HEADER_RETRY_AFTER) != NULL ||
 	    headers_find(&head->headers, HEADER_RETRY_AFTER_MS) != NULL)
-		attempt->hint = hint_read(&head->headers, SLICE_EMPTY, clock_unix_ms(), &exchange->fleet->config->cooldown);
+		attempt->hint =
+		    hint_read(&head->headers, SLICE_EMPTY, clock_unix_ms(), &exchange->fleet->config->cooldown);
 	attempt->has_hint = attempt->hint.source != HINT_NONE;
-	attempt->passes_hint = attempt->has_hint && (head->status < 400 || head->status == 408 || head->status == 409 ||
-	    head->status == 429 || head->status >= 500 || attempt->hint.source <= HINT_RETRY_AFTER);
+	attempt->passes_hint = attempt->has_hint &&
+	    (head->status < 400 || head->status == 408 || head->status == 409 || head->status == 429 ||
+		head->status >= 500 || attempt->hint.source <= HINT_RETRY_AFTER);
 	body_reader_init_response(&attempt->body_reader, head, exchange->method == METHOD_HEAD);
 	if (is_error_to_judge(attempt, head->status))
 		attempt->mode = MODE_ERROR;
@@ -594,8 +599,7 @@ keep_lines(struct attempt *attempt, const struct response_head *head)
 	buffer_clear(&exchange->kept.body);
 }
 
-static void
-take_answer_body(struct attempt *attempt, char *data, size_t length, uint64_t now_ms);
+static void take_answer_body(struct attempt *attempt, char *data, size_t length, uint64_t now_ms);
 
 /* A whole head. rest: the bytes behind it. */
 static void
@@ -609,7 +613,8 @@ take_head(struct attempt *attempt, const struct response_head *head, char *rest,
 	if (!attempt->request_done)
 		stream_want_write(&attempt->upstream->stream, false);
 	if (attempt->mode != MODE_ERROR) {
-		if (exchange->deployment_number == DEPLOYMENT_OTHER && exchange->deployment_length > 0 && head->status < 300)
+		if (exchange->deployment_number == DEPLOYMENT_OTHER && exchange->deployment_length > 0 &&
+		    head->status < 300)
 			exchange->deployment_number = deployment_learn(exchange->fleet->table,
 			    slice_of(exchange->deployment, exchange->deployment_length));
 		if (attempt->mode == MODE_WHOLE)
@@ -671,9 +676,10 @@ take_answer(struct attempt *attempt, char *data, size_t length, uint64_t now_ms)
 			status = head_parse_response(slice_of(data, head_length), head);
 		if (status != HEAD_COMPLETE || head->status == 101) {
 			fail(attempt, OUTCOME_GARBLED,
-			    status == HEAD_TOO_LARGE ? "its answer's head is too large"
+			    status == HEAD_TOO_LARGE      ? "its answer's head is too large"
 				: status == HEAD_COMPLETE ? "it switched protocols unasked"
-				: "its answer's head is malformed", now_ms);
+							  : "its answer's head is malformed",
+			    now_ms);
 			break;
 		}
 		data += head_length;

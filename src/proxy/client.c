@@ -43,7 +43,8 @@ deadline_of(const struct client *client)
 
 	switch (client->phase) {
 	case CLIENT_IDLE:
-		return client->phase_since_ms + (client->first_request ? timeouts->client_header_ms : timeouts->keep_alive_ms);
+		return client->phase_since_ms +
+		    (client->first_request ? timeouts->client_header_ms : timeouts->keep_alive_ms);
 	case CLIENT_HEAD:
 		return client->phase_since_ms + timeouts->client_header_ms;
 	case CLIENT_BODY:
@@ -142,7 +143,8 @@ too_slow(struct client *client)
 		return;
 	case CLIENT_WAITING:
 		client->close_after = true;
-		exchange_refuse(exchange, 503, "overloaded", "Too many large requests are being served; try again shortly.");
+		exchange_refuse(exchange, 503, "overloaded",
+		    "Too many large requests are being served; try again shortly.");
 		return;
 	case CLIENT_BUSY:
 	case CLIENT_SENDING:

@@ -209,11 +209,13 @@ explain_skipped(struct exchange *exchange, uint64_t now_ms)
 		fill_candidate(exchange, i, now_ms, &candidate);
 		if (candidate.excluded || candidate.availability == AVAILABLE)
 			continue;
-		buffer_append_format(&exchange->attempts_text, "%s%s=skip:", exchange->attempts_text.length > 0 ? "," : "",
+		buffer_append_format(&exchange->attempts_text,
+		    "%s%s=skip:", exchange->attempts_text.length > 0 ? "," : "",
 		    exchange->fleet->backends[i].config->name);
 		buffer_append_string(&exchange->attempts_text,
-		    candidate.availability == PROBING ? "probing"
-			: candidate.reason == REST_THROTTLED ? "cooling" : "ejected");
+		    candidate.availability == PROBING        ? "probing"
+			: candidate.reason == REST_THROTTLED ? "cooling"
+							     : "ejected");
 		if (candidate.until_ms > now_ms)
 			buffer_append_format(&exchange->attempts_text, "(%llums)",
 			    (unsigned long long)(candidate.until_ms - now_ms));
@@ -237,8 +239,8 @@ conclude(struct exchange *exchange, uint64_t now_ms)
 	switch (retry_conclude(&exchange->tally)) {
 	case CONCLUDE_THROTTLED:
 		answer_error(exchange, 429, "rate_limit_exceeded",
-		    "All backends that serve this deployment are throttled. Please retry after the time given.", wait_ms,
-		    false, now_ms);
+		    "All backends that serve this deployment are throttled. Please retry after the time given.",
+		    wait_ms, false, now_ms);
 		break;
 	case CONCLUDE_PASS_ANSWER:
 		answer_kept(exchange, wait_ms, now_ms);
@@ -247,8 +249,8 @@ conclude(struct exchange *exchange, uint64_t now_ms)
 		answer_error(exchange, 504, "gateway_timeout", "No backend answered in time.", wait_ms, true, now_ms);
 		break;
 	case CONCLUDE_BAD_GATEWAY:
-		answer_error(exchange, 502, "bad_gateway", "No backend could be reached, or none gave a usable answer.", wait_ms,
-		    exchange->tally.request_was_sent, now_ms);
+		answer_error(exchange, 502, "bad_gateway", "No backend could be reached, or none gave a usable answer.",
+		    wait_ms, exchange->tally.request_was_sent, now_ms);
 		break;
 	}
 }
@@ -369,7 +371,8 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 	bool answered = outcome->kind == OUTCOME_ANSWERED;
 
 	/* A pooled connection that the backend closed as we wrote says nothing about the backend's health. */
-	if (outcome->kind == OUTCOME_RESET && attempt->upstream != NULL && attempt->upstream->reused && attempt->head_ms == 0)
+	if (outcome->kind == OUTCOME_RESET && attempt->upstream != NULL && attempt->upstream->reused &&
+	    attempt->head_ms == 0)
 		verdict.scope = REST_NOBODY;
 	rest_ms = let_rest(attempt, &verdict, now_ms);
 	access_failed(attempt, outcome_name(outcome, name), reason);
@@ -425,7 +428,8 @@ finish(struct exchange *exchange)
 {
 	exchange_enter(exchange, CLOSED);
 	exchange_unreserve(exchange);
-	atomic_fetch_sub_explicit(&proxy_worker_of(exchange->worker)->proxy->requests_in_flight, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&proxy_worker_of(exchange->worker)->proxy->requests_in_flight, 1,
+	    memory_order_relaxed);
 	worker_bury(exchange->worker, &exchange->grave, destroy);
 }
 

@@ -50,14 +50,16 @@ refuse_head(struct exchange *exchange, enum head_status status, const char *faul
 		exchange_refuse(exchange, 431, "header_fields_too_large", "The request's header fields are too large.");
 		return;
 	case HEAD_VERSION_UNSUPPORTED:
-		exchange_refuse(exchange, 505, "http_version_not_supported", "Only HTTP/1.1 and HTTP/1.0 are spoken here.");
+		exchange_refuse(exchange, 505, "http_version_not_supported",
+		    "Only HTTP/1.1 and HTTP/1.0 are spoken here.");
 		return;
 	case HEAD_CODING_UNSUPPORTED:
 		exchange_refuse(exchange, 501, "not_implemented", "The only transfer coding supported is chunked.");
 		return;
 	case HEAD_COMPLETE:
 	case HEAD_MALFORMED:
-		exchange_refuse(exchange, 400, "malformed_request", fault != NULL ? fault : "The request is malformed.");
+		exchange_refuse(exchange, 400, "malformed_request",
+		    fault != NULL ? fault : "The request is malformed.");
 		return;
 	}
 }
@@ -135,7 +137,8 @@ take_target(struct exchange *exchange, struct slice raw, const char **fault)
 	if (target.query.length > 0)
 		memcpy(exchange->target_text + raw.length + 1, target.query.data, target.query.length);
 	exchange->query = slice_of(exchange->target_text + raw.length + 1, target.query.length);
-	route_find(target.path, slice_from(exchange->fleet->config->listen.base_path), exchange->method, &exchange->route);
+	route_find(target.path, slice_from(exchange->fleet->config->listen.base_path), exchange->method,
+	    &exchange->route);
 	return true;
 }
 
@@ -148,11 +151,13 @@ take_head_fields(struct exchange *exchange, const struct request_head *head)
 
 	exchange->method = head->method_id;
 	memcpy(exchange->method_text, head->method.data,
-	    head->method.length < sizeof(exchange->method_text) ? head->method.length : sizeof(exchange->method_text) - 1);
+	    head->method.length < sizeof(exchange->method_text) ? head->method.length
+								: sizeof(exchange->method_text) - 1);
 	exchange->http_1_0 = head->minor_version == 0;
 	exchange->keep_alive = head->keep_alive;
 	exchange->content_coded = coding != NULL && !slice_equals_nocase(coding->value, SLICE("identity"));
-	if (type != NULL && multipart_boundary(type->value, &boundary) && boundary.length <= MULTIPART_BOUNDARY_MAX_BYTES)
+	if (type != NULL && multipart_boundary(type->value, &boundary) &&
+	    boundary.length <= MULTIPART_BOUNDARY_MAX_BYTES)
 		memcpy(exchange->boundary, boundary.data, boundary.length);
 	body_reader_init_request(&exchange->body_reader, head);
 }
@@ -200,7 +205,8 @@ refuse_by_head(struct exchange *exchange, const struct request_head *head)
 	const struct config *config = exchange->fleet->config;
 
 	if (!identify_caller(exchange, &head->headers)) {
-		exchange_refuse(exchange, 401, "invalid_api_key", "The key is missing or not one of this load balancer's clients'.");
+		exchange_refuse(exchange, 401, "invalid_api_key",
+		    "The key is missing or not one of this load balancer's clients'.");
 	} else if (exchange->route.kind == ROUTE_UNKNOWN) {
 		exchange_refuse(exchange, 404, "not_found", "There is nothing at this path.");
 	} else if (exchange->content_coded && (exchange->route.needs_model || exchange->route.may_have_model)) {
@@ -239,7 +245,8 @@ invite_body(struct exchange *exchange, const struct request_head *head, uint64_t
 
 	exchange->expects_continue = false;
 	if (head->expect_continue && head->minor_version == 1 && exchange->body_reader.kind != BODY_NONE)
-		(void)!client_send(exchange->client, &part, 1, now_ms); /* a broken connection shows itself at the next read */
+		(void)!client_send(exchange->client, &part, 1,
+		    now_ms); /* a broken connection shows itself at the next read */
 }
 
 void
@@ -350,7 +357,8 @@ route_by_multipart(struct exchange *exchange)
 	struct slice value = SLICE_EMPTY;
 	bool found = false;
 
-	switch (multipart_find(buffer_slice(&exchange->body), slice_from(exchange->boundary), SLICE("model"), &value, &found)) {
+	switch (multipart_find(buffer_slice(&exchange->body), slice_from(exchange->boundary), SLICE("model"), &value,
+	    &found)) {
 	case MULTIPART_OK:
 		if (!found)
 			return without_model(exchange, "The request's body names no model.");
@@ -402,7 +410,8 @@ answer_models(struct exchange *exchange, uint64_t now_ms)
 				continue;
 			buffer_append_string(&body, seen_count > 0 ? ",{\"id\":\"" : "{\"id\":\"");
 			buffer_append_json_text(&body, name);
-			buffer_append_string(&body, "\",\"object\":\"model\",\"created\":0,\"owned_by\":\"azure-openai\"}");
+			buffer_append_string(&body,
+			    "\",\"object\":\"model\",\"created\":0,\"owned_by\":\"azure-openai\"}");
 			seen[seen_count++] = name;
 		}
 	}
@@ -457,8 +466,8 @@ body_ended(struct exchange *exchange, uint64_t now_ms)
 	exchange->body_complete = true;
 	client->phase = CLIENT_BUSY;
 	if (exchange->refused_status != 0)
-		answer_error(exchange, exchange->refused_status, exchange->refused_code, exchange->refused_message, 0, false,
-		    now_ms);
+		answer_error(exchange, exchange->refused_status, exchange->refused_code, exchange->refused_message, 0,
+		    false, now_ms);
 	else if (exchange->uploading && exchange->attempt != NULL)
 		attempt_upload(exchange->attempt, now_ms);
 	else if (exchange->state == READING)
@@ -507,7 +516,8 @@ static bool
 exceeds_cap(const struct exchange *exchange, uint64_t more)
 {
 	const struct config *config = exchange->fleet->config;
-	uint64_t cap = config->max_body_bytes < config->max_buffered_bytes ? config->max_body_bytes : config->max_buffered_bytes;
+	uint64_t cap =
+	    config->max_body_bytes < config->max_buffered_bytes ? config->max_body_bytes : config->max_buffered_bytes;
 	uint64_t declared = exchange->body_reader.kind == BODY_LENGTH ? exchange->body_reader.remaining : more;
 
 	return exchange->body_bytes + declared > cap;
@@ -522,8 +532,11 @@ take_payload(struct exchange *exchange, const char *data, size_t length, bool la
 		return;
 	if (!exchange->uploading) {
 		if (exchange->body_reader.kind == BODY_LENGTH && exchange->body.capacity == 0)
-			buffer_reserve_exactly(&exchange->body, length + (size_t)(exchange->body_reader.remaining < UPLOAD_WINDOW_BYTES
-											? exchange->body_reader.remaining : 0));
+			buffer_reserve_exactly(&exchange->body,
+			    length +
+				(size_t)(exchange->body_reader.remaining < UPLOAD_WINDOW_BYTES
+					? exchange->body_reader.remaining
+					: 0));
 		buffer_append(&exchange->body, data, length);
 		return;
 	}
@@ -557,8 +570,8 @@ exchange_body(struct exchange *exchange, char *data, size_t length, size_t *cons
 	if (status == BODY_MALFORMED) {
 		exchange->keep_alive = false;
 		if (exchange->state == READING)
-			answer_error(exchange, 400, "malformed_request", "The request's body is not framed as HTTP/1.1 has it.", 0,
-			    false, now_ms);
+			answer_error(exchange, 400, "malformed_request",
+			    "The request's body is not framed as HTTP/1.1 has it.", 0, false, now_ms);
 		else
 			exchange_cancel(exchange, "its upload was malformed");
 		return;

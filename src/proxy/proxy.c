@@ -55,7 +55,8 @@ container_cores(void)
 	if (space > 0)
 		return cores_of(slice_of(both.data, (size_t)space), slice_skip(both, (size_t)space + 1));
 	both = read_small_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", text, sizeof(text));
-	return cores_of(both, read_small_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period_text, sizeof(period_text)));
+	return cores_of(both,
+	    read_small_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period_text, sizeof(period_text)));
 }
 
 unsigned
@@ -87,13 +88,16 @@ connections_cap(const struct config *config)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
 		return config->max_connections;
-	possible = limit.rlim_cur > 2 * DESCRIPTORS_SPARE ? (limit.rlim_cur - DESCRIPTORS_SPARE) / 2 : DESCRIPTORS_SPARE / 2;
+	possible =
+	    limit.rlim_cur > 2 * DESCRIPTORS_SPARE ? (limit.rlim_cur - DESCRIPTORS_SPARE) / 2 : DESCRIPTORS_SPARE / 2;
 	if (possible >= config->max_connections)
 		return config->max_connections;
 	log_record(LOG_WARNING, "connections_lowered",
 	    LOG_FIELDS(LOG_NUMBER("max_connections", possible), LOG_NUMBER("nofile", limit.rlim_cur)),
-	    "limits.max_connections is lowered from %llu to %llu: no more than %llu descriptors may be open (raise nofile)",
-	    (unsigned long long)config->max_connections, (unsigned long long)possible, (unsigned long long)limit.rlim_cur);
+	    "limits.max_connections is lowered from %llu to %llu: no more than %llu descriptors may be open (raise "
+	    "nofile)",
+	    (unsigned long long)config->max_connections, (unsigned long long)possible,
+	    (unsigned long long)limit.rlim_cur);
 	return possible;
 }
 
@@ -118,7 +122,8 @@ proxy_new(struct config *config, char *fault, size_t fault_size)
 
 	proxy->table = deployment_table_new();
 	if (config->listen.certificate_file[0] != '\0') {
-		tls = tls_server_context(config->listen.certificate_file, config->listen.private_key_file, fault, fault_size);
+		tls = tls_server_context(config->listen.certificate_file, config->listen.private_key_file, fault,
+		    fault_size);
 		if (tls == NULL) {
 			config_release(&config);
 			proxy_free(&proxy);
@@ -217,7 +222,8 @@ proxy_reload(struct proxy *proxy, struct config *config, char *fault, size_t fau
 	SSL_CTX *tls = NULL, *old;
 
 	if (config->listen.certificate_file[0] != '\0') {
-		tls = tls_server_context(config->listen.certificate_file, config->listen.private_key_file, fault, fault_size);
+		tls = tls_server_context(config->listen.certificate_file, config->listen.private_key_file, fault,
+		    fault_size);
 		if (tls == NULL) {
 			config_release(&config);
 			return false;

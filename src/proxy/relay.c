@@ -32,7 +32,8 @@ add_part(struct iovec *parts, int *count, const void *data, size_t length)
 /* Sends head (may be empty), then held and data as one run of payload, framed for the caller. False: the caller has gone, and the
  * exchange with it. */
 static bool
-send_payload(struct exchange *exchange, struct slice head, struct slice held, struct slice data, bool last, uint64_t now_ms)
+send_payload(struct exchange *exchange, struct slice head, struct slice held, struct slice data, bool last,
+    uint64_t now_ms)
 {
 	char prefix[CHUNK_PREFIX_MAX_BYTES];
 	size_t prefix_length, payload = held.length + data.length;
@@ -415,7 +416,8 @@ send_break(struct attempt *attempt, uint64_t now_ms)
 	bool sent;
 
 	if (attempt->dialect == OPENAI_DIALECT_RESPONSES) {
-		buffer_append_string(&event, "event: error\ndata: {\"type\":\"error\",\"code\":\"stream_broken\",\"message\":\"");
+		buffer_append_string(&event,
+		    "event: error\ndata: {\"type\":\"error\",\"code\":\"stream_broken\",\"message\":\"");
 		buffer_append_string(&event, message);
 		buffer_append_string(&event, "\",\"param\":null}\n\n");
 	} else {

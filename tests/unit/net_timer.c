@@ -213,14 +213,17 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_hundreds_of_timers_each_fire_once_and_never_early, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_hundreds_of_timers_each_fire_once_and_never_early, set_up,
+		    tear_down),
 		cmocka_unit_test_setup_teardown(test_a_deadline_in_the_past_fires_in_the_next_turn, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_a_timer_that_is_moved_fires_at_its_new_time_alone, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_a_timer_further_than_one_turn_of_the_wheel_does_not_fire_early, set_up,
+		cmocka_unit_test_setup_teardown(test_a_timer_that_is_moved_fires_at_its_new_time_alone, set_up,
 		    tear_down),
-		cmocka_unit_test_setup_teardown(test_a_callback_may_clear_another_timer_of_the_same_moment, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(test_a_callback_that_sets_its_timer_to_now_does_not_hold_the_loop, set_up,
+		cmocka_unit_test_setup_teardown(test_a_timer_further_than_one_turn_of_the_wheel_does_not_fire_early,
+		    set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_callback_may_clear_another_timer_of_the_same_moment, set_up,
 		    tear_down),
+		cmocka_unit_test_setup_teardown(test_a_callback_that_sets_its_timer_to_now_does_not_hold_the_loop,
+		    set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_clearing_a_timer_that_is_not_set_is_harmless, set_up, tear_down),
 	};
 
