@@ -6,7 +6,16 @@ AOAI_LB and AOAI_SIM name the programs; without them the ones in build/debug, th
 import pytest
 
 from harness.certificates import Certificates
+from harness.daemon import program
 from harness.stage import Stage
+
+
+def pytest_configure():
+    """One word for all tests, where there is nothing to test."""
+    try:
+        program("AOAI_LB", "aoai-lb")
+    except FileNotFoundError as fault:
+        raise pytest.UsageError(str(fault)) from None
 
 
 @pytest.fixture

@@ -256,3 +256,21 @@ def test_many_failovers_at_once_are_all_answered(stage):
     for client in clients:
         assert client.read_answer().header("x-aoai-lb-backend") == "two"
         client.close()
+
+
+def test_a_failover_costs_little(stage):
+    """429 here, 200 there: one more exchange with a backend on an open connection, and nothing else."""
+    first, second = stage.backend(default=answers.wait_ms(10)), stage.backend()
+    daemon = stage.daemon(in_order(first, second), workers=1)
+    for _ in range(3):
+        daemon.chat()
+        time.sleep(0.03)
+    durations = []
+    for _ in range(30):
+        time.sleep(0.03)
+        with daemon.client() as client:
+            began = time.monotonic()
+            assert daemon.open_chat(client).read_answer().outcomes == [("one", "429"), ("two", "200")]
+            durations.append(time.monotonic() - began)
+    assert sorted(durations)[15] < 0.1
+    assert first.accepted == second.accepted == 1

@@ -104,7 +104,7 @@ def test_a_pipelined_request_waits_for_the_stream_before_it(stage):
         client.read_payload_until(b"Hello")
         assert len(backend.requests) == 1
         gate.open()
-        client.read_payload_until(b"[DONE]")
+        client.read_payload_until(answers.DONE)
         assert client.read_chunk() == b""
         assert client.read_answer().json == answers.COMPLETION
 

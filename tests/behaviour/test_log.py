@@ -5,6 +5,7 @@ import re
 import pytest
 
 from harness import answers
+from harness.client import wait_for
 from harness.daemon import CHAT_BODY, CHAT_PATH
 from harness.stage import in_order
 
@@ -52,9 +53,7 @@ def test_a_cool_down_and_the_recovery_are_told(stage):
     daemon.chat()
     line = daemon.wait_for_line(r"cooling down")
     assert "Backend one deployment gpt-4o cooling down for 400 ms (retry-after-ms)" in line
-    for _ in range(500):
-        if daemon.chat().header("x-aoai-lb-backend") == "one":
-            break
+    wait_for(lambda: daemon.chat().header("x-aoai-lb-backend") == "one", 5, "the return of the first backend")
     line = daemon.wait_for_line(r"available again")
     assert "Backend one deployment gpt-4o" in line
     assert len(daemon.find_lines("cooling down")) == 1

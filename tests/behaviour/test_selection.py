@@ -109,7 +109,7 @@ def test_a_stream_keeps_its_backend_busy_until_it_ends(stage):
         for _ in range(6):
             assert daemon.chat().header("x-aoai-lb-backend") != busy
         gate.open()
-        assert streaming.read_payload_until(b"[DONE]")
+        assert streaming.read_payload_until(answers.DONE)
 
 
 def test_work_that_is_over_no_longer_counts(stage):

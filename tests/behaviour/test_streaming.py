@@ -253,11 +253,23 @@ def test_first_event_ms_ends_the_wait_for_content(stage):
 
 
 def test_a_429_in_a_stream_cools_like_any_other(stage):
-    first = stage.backend(answers.stream(answers.error_event("429", "Please retry after 33 seconds.")))
+    first = stage.backend(answers.stream(answers.error_event("429", "Slow down.")))
     daemon = stage.daemon(in_order(first, stage.backend(default=answers.stream(*CHAT))))
-    assert streamed(daemon).outcomes[0] == ("one", "stream:429")
+    assert streamed(daemon).attempts[0] == ("one", "stream:429", 10_000)
     assert streamed(daemon).outcomes == [("two", "200")]
     assert len(first.requests) == 1
+
+
+def test_a_429_in_a_streams_hint_is_understood(stage):
+    first = stage.backend(answers.stream(answers.error_event("429", "Please retry after 33 seconds.")))
+    daemon = stage.daemon(in_order(first, stage.backend(default=answers.stream(*CHAT))))
+    assert streamed(daemon).attempts[0] == ("one", "stream:429", 33_000)
+
+
+def test_a_429_in_a_streams_head_is_understood(stage):
+    first = stage.backend(answers.stream(answers.error_event("429"), headers=[("retry-after-ms", "22000")]))
+    daemon = stage.daemon(in_order(first, stage.backend(default=answers.stream(*CHAT))))
+    assert streamed(daemon).attempts[0] == ("one", "stream:429", 22_000)
 
 
 @pytest.mark.parametrize("events, status", [([answers.error_event("429")], 429), ([answers.error_event()], 500),
@@ -289,39 +301,40 @@ def test_a_failed_first_stream_leaves_no_trace(stage):
 
 # ---- broken after the commit
 
+def broken_after(stage, end, *pieces, path=CHAT_PATH):
+    """What a caller gets behind these pieces of a stream that then breaks."""
+    gate = Gate()
+    whole = b"".join(pieces)
+    daemon = stage.daemon([stage.backend(answers.stream(*pieces, gate, end=end))])
+    with daemon.client() as client:
+        assert begin(daemon, client, path).status == 200
+        data = client.read_payload(len(whole))
+        assert data == whole
+        gate.open()  # only now: a reset takes what was not read yet away
+        return client.read_broken_payload()
+
+
 @pytest.mark.parametrize("end", ["close", "reset", "clean"])
 def test_a_break_between_events_gets_an_error_event_and_no_clean_end(stage, end):
-    daemon = stage.daemon([stage.backend(answers.stream(*QUIET, HELLO, WORLD, end=end))])
-    with daemon.client() as client:
-        begin(daemon, client)
-        data = client.read_broken_payload()
-    whole = b"".join([*QUIET, HELLO, WORLD])
-    assert data.startswith(whole)
-    last = events_of(data[len(whole):])
+    rest = broken_after(stage, end, *QUIET, HELLO, WORLD)
+    last = events_of(rest)
     assert len(last) == 1
     assert last[0]["error"]["message"]
-    assert data.endswith(b"\n\n")
-    assert data[len(whole):].startswith(b"data: ")
+    assert rest.startswith(b"data: ")
+    assert rest.endswith(b"\n\n")
 
 
 @pytest.mark.parametrize("end", ["close", "reset", "clean"])
-def test_a_break_inside_an_event_gets_nothing_more(stage, end):
-    daemon = stage.daemon([stage.backend(answers.stream(HELLO, WORLD[:-5], end=end))])
-    with daemon.client() as client:
-        begin(daemon, client)
-        assert client.read_broken_payload() == HELLO + WORLD[:-5]
+@pytest.mark.parametrize("cut", [5, 1])
+def test_a_break_inside_an_event_gets_nothing_more(stage, cut, end):
+    assert broken_after(stage, end, HELLO, WORLD[:-cut]) == b""
 
 
 @pytest.mark.parametrize("end", ["close", "reset", "clean"])
 def test_a_broken_responses_stream_gets_its_own_error_shape(stage, end):
-    daemon = stage.daemon([stage.backend(answers.stream(CREATED, TEXT, end=end))])
-    with daemon.client() as client:
-        begin(daemon, client, RESPONSES_PATH)
-        data = client.read_broken_payload()
-    whole = CREATED + TEXT
-    assert data.startswith(whole)
-    assert data[len(whole):].startswith(b"event: error\ndata: ")
-    last = events_of(data[len(whole):])
+    rest = broken_after(stage, end, CREATED, TEXT, path=RESPONSES_PATH)
+    assert rest.startswith(b"event: error\ndata: ")
+    last = events_of(rest)
     assert len(last) == 1
     assert last[0]["type"] == "error"
     assert last[0]["message"]
@@ -373,19 +386,23 @@ def test_silence_beyond_stream_idle_ms_is_a_break(stage):
 
 
 def test_a_break_is_not_retried_after_the_commit(stage):
+    gate = Gate()
     second = stage.backend()
-    daemon = stage.daemon(in_order(stage.backend(answers.stream(HELLO, end="reset")), second))
+    daemon = stage.daemon(in_order(stage.backend(answers.stream(HELLO, gate, end="reset")), second))
     with daemon.client() as client:
         begin(daemon, client)
+        gate.open()
         client.read_broken_payload()
     assert not second.requests
 
 
 def test_a_garbled_chunk_after_the_commit_is_a_break(stage):
     head = answers.head(200, [answers.EVENT_STREAM, ("Transfer-Encoding", "chunked")])
-    daemon = stage.daemon([stage.backend(answers.parts(head + answers.chunk(HELLO), b"nonsense\r\n", end="hang"))])
+    gate = Gate()
+    daemon = stage.daemon([stage.backend(answers.parts(head + answers.chunk(HELLO), gate, b"nonsense\r\n", end="hang"))])
     with daemon.client() as client:
         begin(daemon, client)
+        gate.open()
         assert client.read_broken_payload().startswith(HELLO)
 
 

@@ -1,10 +1,12 @@
 """The data port over TLS."""
 import ssl
+import time
 
 import pytest
 
 from harness import answers
 from harness.answers import CHAT
+from harness.client import request_bytes
 
 
 @pytest.fixture
@@ -71,3 +73,42 @@ def test_old_tls_is_refused(secure):
     context.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(OSError):
         daemon.client(tls=context)
+
+
+def test_a_request_that_comes_with_the_handshakes_end_is_served(secure, certificates):
+    """Bytes that OpenSSL has read together with the handshake will not make the socket readable again."""
+    _, daemon = secure
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    session = certificates.client().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with daemon.client() as client:
+        while True:
+            try:
+                session.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                client.send(outgoing.read())
+                incoming.write(client.sock.recv(65536))
+        session.write(request_bytes("GET", "/healthz"))
+        client.send(outgoing.read())
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            incoming.write(client.sock.recv(65536))
+            try:
+                answer += session.read(65536)
+            except ssl.SSLWantReadError:
+                pass
+        assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_slow_reader_over_tls_gets_the_whole_stream(secure, certificates):
+    backend, daemon = secure
+    words = [answers.delta(content=f"word {number} " + "x" * 1000) for number in range(8_000)]
+    backend.then(answers.stream(*words, answers.STOP, answers.DONE))
+    with daemon.client(tls=certificates.client(), receive_buffer=32768) as client:
+        daemon.open_chat(client, stream=True)
+        exchange = backend.await_requests(1)
+        before = -1
+        while before != exchange.sent:
+            before = exchange.sent
+            time.sleep(0.3)
+        assert client.read_answer().body == b"".join([*words, answers.STOP, answers.DONE])

@@ -1,5 +1,6 @@
 """Backends over TLS: whom the daemon trusts, and what it does when it should not."""
 import ssl
+import time
 
 import pytest
 
@@ -243,3 +244,18 @@ def test_fifty_tls_streams_at_once_are_whole(stage, certificates, tls_backend):
     for client in clients:
         assert client.read_answer().body == b"".join(CHAT)
         client.close()
+
+
+def test_a_tls_stream_that_was_stopped_goes_on_whole(stage, certificates, tls_backend):
+    """When the caller reads again, what OpenSSL has already taken from the socket must not be forgotten."""
+    words = [answers.delta(content=f"word {number} " + "x" * 1000) for number in range(8_000)]
+    backend = tls_backend(answers.stream(*words, answers.STOP, answers.DONE))
+    daemon = stage.daemon([backend.entry(tls=trusted(certificates))])
+    with daemon.client(receive_buffer=32768) as client:
+        daemon.open_chat(client, stream=True)
+        exchange = backend.await_requests(1)
+        before = -1
+        while before != exchange.sent:
+            before = exchange.sent
+            time.sleep(0.3)
+        assert client.read_answer().body == b"".join([*words, answers.STOP, answers.DONE])

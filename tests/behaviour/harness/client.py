@@ -96,6 +96,15 @@ class Client:
         self.payload = bytes(data[end:])
         return bytes(data[:end])
 
+    def read_payload(self, count):
+        """That many bytes of payload, or a few more."""
+        data = bytearray()
+        while len(data) < count:
+            payload = self.read_chunk()
+            assert payload, f"the answer ended after {len(data)} bytes: {bytes(data)[-300:]!r}"
+            data += payload
+        return bytes(data)
+
     def read_broken_payload(self):
         """Chunk payloads until the connection is cut; a clean end of the answer is a fault."""
         data = bytearray()
