@@ -2,36 +2,34 @@
 
 /* Every byte belongs to one of these; the letters keep the table below readable. */
 enum {
-	S = CHAR_VALUE, /* space, tab */
-	O = CHAR_VALUE | CHAR_TARGET, /* bytes beyond ASCII (obs-text) */
-	G = CHAR_VALUE | CHAR_TARGET, /* " < > @ [ \ ] { } */
-	P = G | CHAR_BOUNDARY, /* , / : ? */
-	D = G | CHAR_HOST, /* ; */
-	B = G | CHAR_HOST | CHAR_BOUNDARY, /* ( ) = */
-	T = G | CHAR_TOKEN, /* # ^ ` | */
-	H = T | CHAR_HOST, /* ! $ % & * */
-	M = H | CHAR_BOUNDARY, /* ' + */
-	N = H | CHAR_UNRESERVED, /* ~ */
-	U = N | CHAR_BOUNDARY, /* letters, digits, - . _ */
+	S = CHAR_VALUE,                    /* space, tab, bytes beyond ASCII, and " < > @ [ \ ] { } */
+	P = S | CHAR_BOUNDARY,             /* , / : ? */
+	D = S | CHAR_HOST,                 /* ; */
+	B = S | CHAR_HOST | CHAR_BOUNDARY, /* ( ) = */
+	T = S | CHAR_TOKEN,                /* # ^ ` | */
+	H = T | CHAR_HOST,                 /* ! $ % & * */
+	M = H | CHAR_BOUNDARY,             /* ' + */
+	N = H | CHAR_UNRESERVED,           /* ~ */
+	U = N | CHAR_BOUNDARY,             /* letters, digits, - . _ */
 };
 
 const uint8_t char_classes[256] = {
 	0, 0, 0, 0, 0, 0, 0, 0, 0, S, 0, 0, 0, 0, 0, 0, /* 00 */
 	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* 10 */
-	S, H, G, T, H, H, H, M, B, B, H, M, P, U, U, P, /* 20 */
-	U, U, U, U, U, U, U, U, U, U, P, D, G, B, G, P, /* 30 */
-	G, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, /* 40 */
-	U, U, U, U, U, U, U, U, U, U, U, G, G, G, T, U, /* 50 */
+	S, H, S, T, H, H, H, M, B, B, H, M, P, U, U, P, /* 20 */
+	U, U, U, U, U, U, U, U, U, U, P, D, S, B, S, P, /* 30 */
+	S, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, /* 40 */
+	U, U, U, U, U, U, U, U, U, U, U, S, S, S, T, U, /* 50 */
 	T, U, U, U, U, U, U, U, U, U, U, U, U, U, U, U, /* 60 */
-	U, U, U, U, U, U, U, U, U, U, U, G, T, G, N, 0, /* 70 */
-	O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, /* 80 */
-	O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, /* 90 */
-	O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, /* a0 */
-	O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, /* b0 */
-	O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, /* c0 */
-	O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, /* d0 */
-	O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, /* e0 */
-	O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, O, /* f0 */
+	U, U, U, U, U, U, U, U, U, U, U, S, T, S, N, 0, /* 70 */
+	S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, /* 80 */
+	S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, /* 90 */
+	S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, /* a0 */
+	S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, /* b0 */
+	S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, /* c0 */
+	S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, /* d0 */
+	S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, /* e0 */
+	S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, S, /* f0 */
 };
 
 /* The port, or nothing. */

@@ -8,12 +8,12 @@
 #include "base/slice.h"
 
 enum char_class {
-	CHAR_TOKEN = 1, /* method and field names */
-	CHAR_VALUE = 2, /* field values: visible, space, tab, beyond ASCII */
-	CHAR_TARGET = 4, /* request targets, as far as their bytes go: visible, beyond ASCII */
-	CHAR_HOST = 8, /* a host's name: RFC 3986's reg-name but for the comma, which makes lists */
-	CHAR_UNRESERVED = 16, /* RFC 3986: needs no percent-encoding anywhere */
-	CHAR_BOUNDARY = 32, /* multipart boundaries, the space apart */
+	CHAR_TOKEN = 1,      /* method and field names */
+	CHAR_VALUE = 2,      /* field values: visible, space, tab, beyond ASCII */
+	CHAR_TARGET = 4,     /* request targets, as far as their bytes go: visible, beyond ASCII */
+	CHAR_HOST = 4,       /* a host's name: RFC 3986's reg-name but for the comma, which makes lists */
+	CHAR_UNRESERVED = 8, /* RFC 3986: needs no percent-encoding anywhere */
+	CHAR_BOUNDARY = 16,  /* multipart boundaries, the space apart */
 };
 
 extern const uint8_t char_classes[256];

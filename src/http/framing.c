@@ -8,7 +8,7 @@
 
 /* What the next byte of a chunked body is. */
 enum chunk_state {
-	CHUNK_SIZE, /* a digit of the size, or what ends it */
+	CHUNK_SIZE,             /* a digit of the size, or what ends it */
 	CHUNK_BEFORE_PARAMETER, /* white space before the semicolon of an extension */
 	CHUNK_EXTENSION,
 	CHUNK_SIZE_LF,

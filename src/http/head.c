@@ -65,11 +65,13 @@ malformed(struct head_walk *walk, const char *fault)
 static struct slice
 take_run(struct head_walk *walk, enum char_class class)
 {
-	const char *start = walk->at;
+	const char *at = walk->at, *end = walk->end;
 
-	while (walk->at < walk->end && char_is(*walk->at, class))
-		walk->at++;
-	return slice_of(start, (size_t)(walk->at - start));
+	while (at < end && char_is(*at, class))
+		at++;
+	struct slice run = slice_of(walk->at, (size_t)(at - walk->at));
+	walk->at = at;
+	return run;
 }
 
 static bool
@@ -124,16 +126,27 @@ line_fault(const struct head_walk *walk)
 	return "a header line holds a control byte";
 }
 
-/* Takes the rest of a line with its end. */
+static inline bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Takes the rest of a line with its end; text is without the white space around it. */
 static bool
 take_text(struct head_walk *walk, struct slice *text)
 {
-	const char *start = walk->at;
+	const char *start = walk->at, *end = walk->end;
 
-	walk->at = scan_control(start, walk->end);
-	while (walk->at < walk->end && *walk->at == '\t')
-		walk->at = scan_control(walk->at + 1, walk->end);
-	*text = slice_trim(slice_of(start, (size_t)(walk->at - start)));
+	while (start < end && is_blank(*start))
+		start++;
+	const char *stop = scan_control(start, end);
+	while (UNLIKELY(stop < end && *stop == '\t'))
+		stop = scan_control(stop + 1, end);
+	walk->at = stop;
+	while (stop > start && is_blank(stop[-1]))
+		stop--;
+	*text = slice_of(start, (size_t)(stop - start));
 	if (LIKELY(take_line_end(walk)))
 		return true;
 	walk->fault = line_fault(walk);
@@ -321,7 +334,9 @@ take_request_line(struct head_walk *walk, struct request_head *out)
 	out->method_id = identify_method(out->method);
 	if (out->method.length == 0 || !take_byte(walk, ' '))
 		return malformed(walk, "the request line does not begin with a method and one space");
-	out->target = take_run(walk, CHAR_TARGET);
+	const char *target = walk->at;
+	walk->at = scan_blank(target, walk->end);
+	out->target = slice_of(target, (size_t)(walk->at - target));
 	if (out->target.length == 0 || !take_byte(walk, ' '))
 		return malformed(walk, "the request line has no target that is followed by one space");
 	enum head_status status = take_version(walk, &out->minor_version);

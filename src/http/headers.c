@@ -39,10 +39,30 @@ static const struct known_name {
 	[35] = { { "azure-openai-deployment-utilization", HEADER_DEPLOYMENT_UTILIZATION } },
 };
 
-static inline char
-lower(char c)
+/* Whether name, of the given length, is known but for the case of its letters. Names are made of letters and hyphens,
+ * which the bit of small letters does not change; a name holds no CR, which it would turn into a hyphen. */
+static inline bool
+same_name(const char *name, const char *known, size_t length)
 {
-	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+	static const uint64_t small = UINT64_C(0x2020202020202020);
+	uint64_t a, b;
+
+	if (length < sizeof(a)) {
+		size_t at = 0;
+		while (at < length && (name[at] | 0x20) == known[at])
+			at++;
+		return at == length;
+	}
+	for (size_t at = 0;; at += sizeof(a)) {
+		/* The last eight overlap those before. */
+		bool last = length - at <= sizeof(a);
+		if (last)
+			at = length - sizeof(a);
+		memcpy(&a, name + at, sizeof(a));
+		memcpy(&b, known + at, sizeof(b));
+		if ((a | small) != b || last)
+			return (a | small) == b;
+	}
 }
 
 enum header_id
@@ -50,15 +70,10 @@ header_identify(struct slice name)
 {
 	if (name.length >= ARRAY_COUNT(known_names))
 		return HEADER_OTHER;
-	for (size_t i = 0; i < NAMES_OF_ONE_LENGTH; i++) {
-		const struct known_name *known = &known_names[name.length][i];
-		size_t at = 0;
-		if (!known->name)
-			break;
-		while (at < name.length && lower(name.data[at]) == known->name[at])
-			at++;
-		if (at == name.length)
-			return known->id;
+	const struct known_name *known = known_names[name.length];
+	for (size_t i = 0; i < NAMES_OF_ONE_LENGTH && known[i].name; i++) {
+		if (same_name(name.data, known[i].name, name.length))
+			return known[i].id;
 	}
 	return HEADER_OTHER;
 }
@@ -128,17 +143,29 @@ headers_connection_names(const struct headers *headers, struct slice token)
 	return false;
 }
 
-static bool
-is_credential(enum header_id id)
+/* A set of header ids is one word. */
+#define ID_BIT(id) (UINT64_C(1) << (id))
+
+static inline bool
+id_in(enum header_id id, uint64_t set)
 {
-	return id == HEADER_API_KEY || id == HEADER_AUTHORIZATION || id == HEADER_OCP_APIM_SUBSCRIPTION_KEY;
+	return set >> id & 1;
 }
 
-static bool
-is_vital(enum header_id id)
-{
-	return id == HEADER_CONTENT_LENGTH || id == HEADER_TRANSFER_ENCODING || id == HEADER_HOST || is_credential(id);
-}
+#define IDS_CREDENTIALS \
+	(ID_BIT(HEADER_API_KEY) | ID_BIT(HEADER_AUTHORIZATION) | ID_BIT(HEADER_OCP_APIM_SUBSCRIPTION_KEY))
+#define IDS_VITAL \
+	(IDS_CREDENTIALS | ID_BIT(HEADER_CONTENT_LENGTH) | ID_BIT(HEADER_TRANSFER_ENCODING) | ID_BIT(HEADER_HOST))
+/* RFC 9110, 7.6.1; what Connection names and other proxy-* come on top. */
+#define IDS_HOP_BY_HOP \
+	(ID_BIT(HEADER_CONNECTION) | ID_BIT(HEADER_KEEP_ALIVE) | ID_BIT(HEADER_PROXY_AUTHENTICATE) | \
+	    ID_BIT(HEADER_PROXY_AUTHORIZATION) | ID_BIT(HEADER_PROXY_CONNECTION) | ID_BIT(HEADER_TE) | \
+	    ID_BIT(HEADER_TRAILER) | ID_BIT(HEADER_TRANSFER_ENCODING) | ID_BIT(HEADER_UPGRADE))
+#define IDS_NOT_UPSTREAM \
+	(IDS_HOP_BY_HOP | IDS_VITAL | ID_BIT(HEADER_EXPECT) | ID_BIT(HEADER_ACCEPT_ENCODING) | ID_BIT(HEADER_COOKIE) | \
+	    ID_BIT(HEADER_VIA) | ID_BIT(HEADER_FORWARDED))
+#define IDS_NOT_DOWNSTREAM (IDS_HOP_BY_HOP | ID_BIT(HEADER_CONTENT_LENGTH))
+#define IDS_HINTS (ID_BIT(HEADER_RETRY_AFTER) | ID_BIT(HEADER_RETRY_AFTER_MS) | ID_BIT(HEADER_X_MS_RETRY_AFTER_MS))
 
 bool
 headers_connection_names_vital(const struct headers *headers)
@@ -150,7 +177,7 @@ headers_connection_names_vital(const struct headers *headers)
 		if (headers->items[i].id != HEADER_CONNECTION)
 			continue;
 		while (list_next(&list, &element)) {
-			if (is_vital(header_identify(element)))
+			if (id_in(header_identify(element), IDS_VITAL))
 				return true;
 		}
 	}
@@ -171,53 +198,50 @@ connection_names_fields(const struct headers *headers)
 	return false;
 }
 
-static bool
-starts_with_any(struct slice name, const struct slice *prefixes, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (slice_starts_with_nocase(name, prefixes[i]))
-			return true;
-	}
-	return false;
-}
-
-/* Fields of one hop by their id (RFC 9110, 7.6.1); what Connection names and other proxy-* come on top. */
-static bool
-is_hop_by_hop(enum header_id id)
-{
-	return id == HEADER_CONNECTION || id == HEADER_KEEP_ALIVE || id == HEADER_PROXY_AUTHENTICATE ||
-	       id == HEADER_PROXY_AUTHORIZATION || id == HEADER_PROXY_CONNECTION || id == HEADER_TE ||
-	       id == HEADER_TRAILER || id == HEADER_TRANSFER_ENCODING || id == HEADER_UPGRADE;
-}
-
-static bool
+static inline bool
 is_custom(struct slice name)
 {
-	return name.length >= 2 && lower(name.data[0]) == 'x' && name.data[1] == '-';
+	return name.length >= 2 && (name.data[0] | 0x20) == 'x' && name.data[1] == '-';
+}
+
+static inline bool
+is_proxy(struct slice name)
+{
+	return (name.data[0] | 0x20) == 'p' && slice_starts_with_nocase(name, SLICE("proxy-"));
+}
+
+/* What other proxies on the way said, and what only this one may say. Told apart by the letter behind "x-". */
+static bool
+is_private(struct slice name)
+{
+	if (name.length < 3)
+		return false;
+	switch (name.data[2] | 0x20) {
+	case 'a':
+		return slice_starts_with_nocase(name, SLICE("x-aoai-lb-"));
+	case 'e':
+		return slice_starts_with_nocase(name, SLICE("x-envoy-"));
+	case 'f':
+		return slice_starts_with_nocase(name, SLICE("x-forwarded-"));
+	case 'k':
+		return slice_starts_with_nocase(name, SLICE("x-k8se-"));
+	case 'm':
+		return slice_starts_with_nocase(name, SLICE("x-ms-containerapp-"));
+	case 'o':
+		return slice_starts_with_nocase(name, SLICE("x-original-"));
+	case 'r':
+		return slice_equals_nocase(name, SLICE("x-real-ip"));
+	default:
+		return false;
+	}
 }
 
 static bool
 goes_upstream(const struct header *header)
 {
-	static const struct slice private_names[] = {
-		{ "x-forwarded-", 12 },
-		{ "x-real-ip", 9 },
-		{ "x-original-", 11 },
-		{ "x-envoy-", 8 },
-		{ "x-k8se-", 7 },
-		{ "x-ms-containerapp-", 18 },
-		{ "x-aoai-lb-", 10 },
-	};
-
-	if (header->id == HEADER_OTHER) {
-		if (is_custom(header->name))
-			return !starts_with_any(header->name, private_names, ARRAY_COUNT(private_names));
-		return !slice_starts_with_nocase(header->name, SLICE("proxy-"));
-	}
-	return !is_hop_by_hop(header->id) && !is_credential(header->id) && header->id != HEADER_HOST &&
-	       header->id != HEADER_CONTENT_LENGTH && header->id != HEADER_EXPECT &&
-	       header->id != HEADER_ACCEPT_ENCODING && header->id != HEADER_COOKIE && header->id != HEADER_VIA &&
-	       header->id != HEADER_FORWARDED;
+	if (header->id != HEADER_OTHER)
+		return !id_in(header->id, IDS_NOT_UPSTREAM);
+	return is_custom(header->name) ? !is_private(header->name) : !is_proxy(header->name);
 }
 
 static void
@@ -265,33 +289,25 @@ void
 headers_write_credentials(const struct headers *headers, struct buffer *out)
 {
 	for (unsigned i = 0; i < headers->count; i++) {
-		if (is_credential(headers->items[i].id))
+		if (id_in(headers->items[i].id, IDS_CREDENTIALS))
 			write_field(&headers->items[i], out);
 	}
-}
-
-static bool
-goes_downstream(const struct header *header, bool without_hints)
-{
-	if (header->id == HEADER_OTHER)
-		return !slice_starts_with_nocase(header->name, SLICE("x-aoai-lb-")) &&
-		       !slice_starts_with_nocase(header->name, SLICE("proxy-"));
-	if (is_hop_by_hop(header->id) || header->id == HEADER_CONTENT_LENGTH)
-		return false;
-	return !without_hints || (header->id != HEADER_RETRY_AFTER && header->id != HEADER_RETRY_AFTER_MS &&
-				     header->id != HEADER_X_MS_RETRY_AFTER_MS);
 }
 
 void
 headers_write_downstream(const struct headers *headers, bool without_hints, struct buffer *out)
 {
+	uint64_t left_out = IDS_NOT_DOWNSTREAM | (without_hints ? IDS_HINTS : 0);
 	bool names_fields = connection_names_fields(headers);
 
 	for (unsigned i = 0; i < headers->count; i++) {
 		const struct header *header = &headers->items[i];
 
-		if (goes_downstream(header, without_hints) &&
-		    !(names_fields && headers_connection_names(headers, header->name)))
-			write_field(header, out);
+		if (id_in(header->id, left_out) || (names_fields && headers_connection_names(headers, header->name)))
+			continue;
+		if (header->id == HEADER_OTHER &&
+		    (is_proxy(header->name) || slice_starts_with_nocase(header->name, SLICE("x-aoai-lb-"))))
+			continue;
+		write_field(header, out);
 	}
 }

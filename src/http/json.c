@@ -5,58 +5,37 @@
 #include "chars.h"
 #include "scan.h"
 
-/* How a step of the walk ended. */
-enum step {
-	STEP_OK,
-	STEP_CUT, /* the text ended before the value did */
-	STEP_BROKEN,
-};
+/* The walk: each step takes where it stands and where the text ends, and returns where it stands then, or NULL when the
+ * text is not JSON or ends too early. Which of the two makes no difference to anybody. */
 
-struct cursor {
-	const char *at;
-	const char *end;
-};
-
-static struct cursor
-cursor_of(struct slice text)
+static inline const char *
+end_of(struct slice text)
 {
-	return (struct cursor){ text.data, text.length > 0 ? text.data + text.length : text.data };
+	return text.length > 0 ? text.data + text.length : text.data;
 }
 
-static inline bool
-is_space(char c)
+static inline const char *
+skip_space(const char *at, const char *end)
 {
-	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+	while (at < end && (unsigned char)*at <= ' ' && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t'))
+		at++;
+	return at;
 }
 
-static inline void
-skip_space(struct cursor *cursor)
+/* Skips white space and the given byte. */
+static inline const char *
+skip_byte(const char *at, const char *end, char byte)
 {
-	while (cursor->at < cursor->end && is_space(*cursor->at))
-		cursor->at++;
+	at = skip_space(at, end);
+	return at < end && *at == byte ? at + 1 : NULL;
 }
 
-/* Skips white space and takes the given byte. */
-static inline enum step
-take(struct cursor *cursor, char byte)
+static const char *
+skip_escape(const char *at, const char *end)
 {
-	skip_space(cursor);
-	if (cursor->at == cursor->end)
-		return STEP_CUT;
-	if (*cursor->at != byte)
-		return STEP_BROKEN;
-	cursor->at++;
-	return STEP_OK;
-}
-
-static enum step
-skip_escape(struct cursor *cursor)
-{
-	const char *at = cursor->at + 1;
-
-	if (at == cursor->end)
-		return STEP_CUT;
-	switch (*at++) {
+	if (end - at < 2)
+		return NULL;
+	switch (at[1]) {
 	case '"':
 	case '\\':
 	case '/':
@@ -65,94 +44,96 @@ skip_escape(struct cursor *cursor)
 	case 'n':
 	case 'r':
 	case 't':
-		break;
+		return at + 2;
 	case 'u':
-		for (int i = 0; i < 4; i++, at++) {
-			if (at == cursor->end)
-				return STEP_CUT;
-			if (hex_value(*at) < 0)
-				return STEP_BROKEN;
+		if (end - at < 6)
+			return NULL;
+		for (int i = 2; i < 6; i++) {
+			if (hex_value(at[i]) < 0)
+				return NULL;
 		}
-		break;
+		return at + 6;
 	default:
-		return STEP_BROKEN;
+		return NULL;
 	}
-	cursor->at = at;
-	return STEP_OK;
 }
 
-/* Skips a string, its quotes included; *escapes is set when it holds any. */
-static enum step
-skip_string(struct cursor *cursor, bool *escapes)
+/* Skips a string, its quotes included. */
+static const char *
+skip_string(const char *at, const char *end)
 {
-	cursor->at++;
+	at++;
 	for (;;) {
-		cursor->at = scan_json_string(cursor->at, cursor->end);
-		if (cursor->at == cursor->end)
-			return STEP_CUT;
-		if (*cursor->at == '"') {
-			cursor->at++;
-			return STEP_OK;
-		}
-		if (*cursor->at != '\\')
-			return STEP_BROKEN;
-		*escapes = true;
-		enum step step = skip_escape(cursor);
-		if (step != STEP_OK)
-			return step;
+		at = scan_json_string(at, end);
+		if (at == end)
+			return NULL;
+		if (LIKELY(*at == '"'))
+			return at + 1;
+		if (*at != '\\')
+			return NULL;
+		at = skip_escape(at, end);
+		if (!at)
+			return NULL;
 	}
 }
 
-static inline bool
-skip_digits(struct cursor *cursor)
+static inline const char *
+skip_digits(const char *at, const char *end)
 {
-	const char *start = cursor->at;
+	const char *start = at;
 
-	while (cursor->at < cursor->end && *cursor->at >= '0' && *cursor->at <= '9')
-		cursor->at++;
-	return cursor->at > start;
+	while (at < end && *at >= '0' && *at <= '9')
+		at++;
+	return at > start ? at : NULL;
 }
 
-static enum step
-skip_number(struct cursor *cursor)
+static const char *
+skip_number(const char *at, const char *end)
 {
-	if (*cursor->at == '-')
-		cursor->at++;
-	if (cursor->at < cursor->end && *cursor->at == '0')
-		cursor->at++;
-	else if (!skip_digits(cursor))
-		return cursor->at == cursor->end ? STEP_CUT : STEP_BROKEN;
-	if (cursor->at < cursor->end && *cursor->at == '.') {
-		cursor->at++;
-		if (!skip_digits(cursor))
-			return cursor->at == cursor->end ? STEP_CUT : STEP_BROKEN;
-	}
-	if (cursor->at < cursor->end && (*cursor->at == 'e' || *cursor->at == 'E')) {
-		cursor->at++;
-		if (cursor->at < cursor->end && (*cursor->at == '+' || *cursor->at == '-'))
-			cursor->at++;
-		if (!skip_digits(cursor))
-			return cursor->at == cursor->end ? STEP_CUT : STEP_BROKEN;
+	if (*at == '-')
+		at++;
+	if (at < end && *at == '0')
+		at++;
+	else
+		at = skip_digits(at, end);
+	if (at && at < end && *at == '.')
+		at = skip_digits(at + 1, end);
+	if (at && at < end && (*at == 'e' || *at == 'E')) {
+		at++;
+		if (at < end && (*at == '+' || *at == '-'))
+			at++;
+		at = skip_digits(at, end);
 	}
 	/* Where the text ends here, more digits might have followed. */
-	return cursor->at == cursor->end ? STEP_CUT : STEP_OK;
+	return at == end ? NULL : at;
 }
 
-static enum step
-skip_word(struct cursor *cursor, struct slice word)
+static inline const char *
+skip_word(const char *at, const char *end, struct slice word)
 {
-	size_t left = (size_t)(cursor->end - cursor->at);
-
-	if (left < word.length)
-		return memcmp(cursor->at, word.data, left) == 0 ? STEP_CUT : STEP_BROKEN;
-	if (memcmp(cursor->at, word.data, word.length) != 0)
-		return STEP_BROKEN;
-	cursor->at += word.length;
-	return STEP_OK;
+	return slice_starts_with(slice_of(at, (size_t)(end - at)), word) ? at + word.length : NULL;
 }
 
-/* What a value is, by its first byte; JSON_ABSENT if none begins so. */
-static inline enum json_kind
+/* Skips a value that is neither object nor array. */
+static inline const char *
+skip_scalar(const char *at, const char *end)
+{
+	switch (*at) {
+	case '"':
+		return skip_string(at, end);
+	case 't':
+		return skip_word(at, end, SLICE("true"));
+	case 'f':
+		return skip_word(at, end, SLICE("false"));
+	case 'n':
+		return skip_word(at, end, SLICE("null"));
+	default:
+		return *at == '-' || (*at >= '0' && *at <= '9') ? skip_number(at, end) : NULL;
+	}
+}
+
+/* What a value is, by its first byte. */
+static enum json_kind
 kind_of(char first)
 {
 	switch (first) {
@@ -169,43 +150,22 @@ kind_of(char first)
 	case 'n':
 		return JSON_NULL;
 	default:
-		return first == '-' || (first >= '0' && first <= '9') ? JSON_NUMBER : JSON_ABSENT;
+		return JSON_NUMBER;
 	}
 }
 
-/* Skips a value that is neither object nor array. */
-static inline enum step
-skip_scalar(struct cursor *cursor, enum json_kind kind)
-{
-	bool escapes = false;
-
-	if (kind == JSON_STRING)
-		return skip_string(cursor, &escapes);
-	if (kind == JSON_NUMBER)
-		return skip_number(cursor);
-	if (kind == JSON_TRUE)
-		return skip_word(cursor, SLICE("true"));
-	if (kind == JSON_FALSE)
-		return skip_word(cursor, SLICE("false"));
-	if (kind == JSON_NULL)
-		return skip_word(cursor, SLICE("null"));
-	return STEP_BROKEN;
-}
-
 /* Skips a member's key and the colon behind it. */
-static inline enum step
-skip_key(struct cursor *cursor, bool *escapes)
+static inline const char *
+skip_key(const char *at, const char *end)
 {
-	skip_space(cursor);
-	if (cursor->at == cursor->end)
-		return STEP_CUT;
-	if (*cursor->at != '"')
-		return STEP_BROKEN;
-	enum step step = skip_string(cursor, escapes);
-	return step == STEP_OK ? take(cursor, ':') : step;
+	at = skip_space(at, end);
+	if (at == end || *at != '"')
+		return NULL;
+	at = skip_string(at, end);
+	return at ? skip_byte(at, end, ':') : NULL;
 }
 
-/* The objects and arrays that are open around the cursor, one bit each: set for an object. */
+/* The objects and arrays that are open where the walk stands, one bit each: set for an object. */
 struct nesting {
 	unsigned depth;
 	uint64_t objects[JSON_DEPTH_MAX / 64];
@@ -230,77 +190,70 @@ nesting_in_object(const struct nesting *nesting)
 	return nesting->objects[top / 64] >> top % 64 & 1;
 }
 
-/* Behind a value inside of an object or array: closes what ends here. Leaves the cursor at the next value, or behind
- * the outermost bracket once depth has come down to base. */
-static enum step
-skip_separator(struct cursor *cursor, struct nesting *nesting, unsigned base)
+/* Behind a value within an object or array: closes what ends here. Stops before the next value, or behind the outermost
+ * bracket once depth has come down to base. */
+static inline const char *
+skip_separator(const char *at, const char *end, struct nesting *nesting, unsigned base)
 {
-	bool escapes = false;
-
 	while (nesting->depth > base) {
 		bool in_object = nesting_in_object(nesting);
 
-		skip_space(cursor);
-		if (cursor->at == cursor->end)
-			return STEP_CUT;
-		char byte = *cursor->at++;
+		at = skip_space(at, end);
+		if (at == end)
+			return NULL;
+		char byte = *at++;
 		if (byte == ',')
-			return in_object ? skip_key(cursor, &escapes) : STEP_OK;
+			return in_object ? skip_key(at, end) : at;
 		if (byte != (in_object ? '}' : ']'))
-			return STEP_BROKEN;
+			return NULL;
 		nesting->depth--;
 	}
-	return STEP_OK;
+	return at;
 }
 
-/* Enters the object or array at the cursor. *empty is set when it closes at once. */
-static enum step
-enter(struct cursor *cursor, struct nesting *nesting, bool *empty)
+/* Enters an object or array. *empty is set when it closes at once; else the walk stops before its first value. */
+static inline const char *
+enter(const char *at, const char *end, struct nesting *nesting, bool *empty)
 {
-	bool object = *cursor->at++ == '{';
-	bool escapes = false;
+	bool object = *at == '{';
 
-	skip_space(cursor);
-	if (cursor->at == cursor->end)
-		return STEP_CUT;
-	if (!nesting_enter(nesting, object))
-		return STEP_BROKEN;
-	*empty = *cursor->at == (object ? '}' : ']');
-	return object && !*empty ? skip_key(cursor, &escapes) : STEP_OK;
+	at = skip_space(at + 1, end);
+	if (at == end || !nesting_enter(nesting, object))
+		return NULL;
+	*empty = *at == (object ? '}' : ']');
+	return object && !*empty ? skip_key(at, end) : at;
 }
 
-/* Skips the value at the cursor, however deep, and says what kind it is. */
-static enum step
-skip_value(struct cursor *cursor, struct nesting *nesting, enum json_kind *kind)
+/* Skips an object or array, however deep. */
+static const char *
+skip_nested(const char *at, const char *end, struct nesting *nesting)
 {
 	unsigned base = nesting->depth;
-	enum step step;
 
-	skip_space(cursor);
-	if (cursor->at == cursor->end)
-		return STEP_CUT;
-	*kind = kind_of(*cursor->at);
-	if (*kind != JSON_OBJECT && *kind != JSON_ARRAY)
-		return skip_scalar(cursor, *kind);
 	do {
-		bool empty = false;
+		bool empty = true;
 
-		skip_space(cursor);
-		if (cursor->at == cursor->end)
-			return STEP_CUT;
-		enum json_kind inner = kind_of(*cursor->at);
-		if (inner == JSON_OBJECT || inner == JSON_ARRAY) {
-			step = enter(cursor, nesting, &empty);
-			if (step == STEP_OK && !empty)
-				continue;
-		} else {
-			step = skip_scalar(cursor, inner);
-		}
-		if (step == STEP_OK)
-			step = skip_separator(cursor, nesting, base);
-	} while (step == STEP_OK && nesting->depth > base);
-	return step;
+		at = skip_space(at, end);
+		if (at == end)
+			return NULL;
+		at = *at == '{' || *at == '[' ? enter(at, end, nesting, &empty) : skip_scalar(at, end);
+		if (at && empty)
+			at = skip_separator(at, end, nesting, base);
+	} while (at && nesting->depth > base);
+	return at;
 }
+
+static inline const char *
+skip_value(const char *at, const char *end, struct nesting *nesting)
+{
+	return *at == '{' || *at == '[' ? skip_nested(at, end, nesting) : skip_scalar(at, end);
+}
+
+/* A string's inside, as far as it is not read yet. */
+struct cursor {
+	const char *at;
+	const char *end;
+};
 
 static void
 append_utf8(unsigned long point, char out[4], size_t *length)
@@ -395,7 +348,7 @@ inside_of(struct slice raw, struct cursor *inside)
 {
 	if (raw.length < 2 || raw.data[0] != '"' || raw.data[raw.length - 1] != '"')
 		return false;
-	*inside = cursor_of(slice_of(raw.data + 1, raw.length - 2));
+	*inside = (struct cursor){ raw.data + 1, raw.data + raw.length - 1 };
 	return true;
 }
 
@@ -441,15 +394,21 @@ json_to_u64(struct slice raw, uint64_t *value)
 	return slice_to_u64(raw, value);
 }
 
-/* Whether a key that holds escapes is one that two parsers might read differently: lone surrogates, or a NUL, at which
- * some would end it. */
+/* Whether two parsers might read a key differently: it holds lone surrogates, a NUL, at which some would end it, or an
+ * ASCII character in a longer form than UTF-8 allows, which a careless one would decode. */
 static bool
-escaped_key_is_ambiguous(struct slice raw)
+key_is_ambiguous(struct slice raw)
 {
 	struct cursor inside;
 	char character[4];
 	size_t bytes;
 
+	for (size_t i = 0; i + 1 < raw.length; i++) {
+		unsigned char byte = (unsigned char)raw.data[i], next = (unsigned char)raw.data[i + 1];
+
+		if (byte == 0xc0 || byte == 0xc1 || (byte == 0xe0 && next < 0xa0) || (byte == 0xf0 && next < 0x90))
+			return true;
+	}
 	if (!inside_of(raw, &inside))
 		return true;
 	while (inside.at < inside.end) {
@@ -459,171 +418,188 @@ escaped_key_is_ambiguous(struct slice raw)
 	return false;
 }
 
-/* Whether a key holds an ASCII character in a longer form than UTF-8 allows, which a careless parser would decode. */
-static bool
-key_is_overlong(struct slice raw)
+/* Whether a key means what its bytes are: no escapes, ASCII alone. */
+static inline bool
+key_is_plain(struct slice raw)
 {
-	for (size_t i = 0; i + 1 < raw.length; i++) {
-		unsigned char byte = (unsigned char)raw.data[i], next = (unsigned char)raw.data[i + 1];
+	unsigned char all = 0;
+	bool escapes = false;
 
-		if (byte == 0xc0 || byte == 0xc1 || (byte == 0xe0 && next < 0xa0) || (byte == 0xf0 && next < 0x90))
-			return true;
+	for (size_t i = 0; i < raw.length; i++) {
+		all |= (unsigned char)raw.data[i];
+		escapes |= raw.data[i] == '\\';
 	}
-	return false;
+	return all < 0x80 && !escapes;
 }
 
 struct member {
 	struct slice key; /* raw */
+	bool key_is_plain;
 	struct slice value;
 	enum json_kind kind;
-	bool escapes; /* in the key */
 };
 
-/* Takes a member of the top level up to the end of its value. On STEP_CUT kind is JSON_ABSENT unless the value is an
- * array or object, of which then there is the beginning. */
-static enum step
-take_member(struct cursor *cursor, struct nesting *nesting, struct member *member)
-{
-	member->kind = JSON_ABSENT;
-	member->escapes = false;
-	skip_space(cursor);
-	const char *key = cursor->at;
-	enum step step = skip_key(cursor, &member->escapes);
-	if (step != STEP_OK)
-		return step;
-	/* Between the key and the cursor there are only white space and the colon. */
-	const char *quote = cursor->at - 1;
-	while (*quote != '"')
-		quote--;
-	member->key = slice_of(key, (size_t)(quote + 1 - key));
-	if ((member->escapes && escaped_key_is_ambiguous(member->key)) || key_is_overlong(member->key))
-		return STEP_BROKEN;
-
-	skip_space(cursor);
-	const char *value = cursor->at;
-	step = skip_value(cursor, nesting, &member->kind);
-	member->value = slice_of(value, (size_t)(cursor->at - value));
-	if (step == STEP_CUT) {
-		member->value.length = (size_t)(cursor->end - value);
-		if (member->kind != JSON_OBJECT && member->kind != JSON_ARRAY)
-			member->kind = JSON_ABSENT;
-	}
-	return step;
-}
-
-static void
+/* Counts a member for whoever wants it. */
+static inline void
 note_member(const struct member *member, struct json_want *wants, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct json_want *want = &wants[i];
-		bool same = member->escapes ? json_string_equals(member->key, want->key)
-					    : member->key.length == want->key.length + 2 &&
-						  memcmp(member->key.data + 1, want->key.data, want->key.length) == 0;
 
-		if (same && want->found++ == 0) {
+		if (member->key_is_plain) {
+			if (member->key.length != want->key.length + 2 ||
+			    memcmp(member->key.data + 1, want->key.data, want->key.length) != 0)
+				continue;
+		} else if (!json_string_equals(member->key, want->key)) {
+			continue;
+		}
+		if (want->found++ == 0) {
 			want->value = member->value;
 			want->kind = member->kind;
 		}
 	}
 }
 
-/* Takes the members of the object at the cursor up to and with its closing bracket. */
-static enum step
-take_members(struct cursor *cursor, struct json_want *wants, size_t count)
+/* Takes a member's key and colon. */
+static inline const char *
+take_key(const char *at, const char *end, struct member *member)
 {
-	struct nesting nesting = { .depth = 0 };
-	struct member member;
-
-	cursor->at++;
-	if (!nesting_enter(&nesting, true))
-		return STEP_BROKEN;
-	skip_space(cursor);
-	if (cursor->at < cursor->end && *cursor->at == '}') {
-		cursor->at++;
-		return STEP_OK;
-	}
-	for (;;) {
-		enum step step = take_member(cursor, &nesting, &member);
-		if (step == STEP_OK || (step == STEP_CUT && member.kind != JSON_ABSENT))
-			note_member(&member, wants, count);
-		if (step != STEP_OK)
-			return step;
-		skip_space(cursor);
-		if (cursor->at == cursor->end)
-			return STEP_CUT;
-		char byte = *cursor->at++;
-		if (byte == '}')
-			return STEP_OK;
-		if (byte != ',')
-			return STEP_BROKEN;
-	}
+	at = skip_space(at, end);
+	if (at == end || *at != '"')
+		return NULL;
+	const char *key = at;
+	at = skip_string(at, end);
+	if (!at)
+		return NULL;
+	member->key = slice_of(key, (size_t)(at - key));
+	member->key_is_plain = key_is_plain(member->key);
+	if (UNLIKELY(!member->key_is_plain) && key_is_ambiguous(member->key))
+		return NULL;
+	return skip_byte(at, end, ':');
 }
 
-/* Clears the wants and skips to the object's opening bracket; false if there is none. */
-static bool
-begin_object(struct cursor *cursor, struct json_want *wants, size_t count)
+/* Takes a member's value, and counts the member. An array or object that does not end is counted as far as it goes:
+ * json_scan() fails then, but json_scan_prefix() wants to know. */
+static inline const char *
+take_value(const char *at, const char *end, struct nesting *nesting, struct member *member, struct json_want *wants,
+    size_t count)
 {
+	at = skip_space(at, end);
+	if (at == end)
+		return NULL;
+	const char *value = at;
+	at = skip_value(at, end, nesting);
+	if (!at && *value != '{' && *value != '[')
+		return NULL;
+	member->value = slice_of(value, (size_t)((at ? at : end) - value));
+	member->kind = kind_of(*value);
+	note_member(member, wants, count);
+	return at;
+}
+
+/* Takes an object from its opening bracket to behind its closing one. */
+static const char *
+take_object(const char *at, const char *end, struct nesting *nesting, struct json_want *wants, size_t count)
+{
+	struct member member;
+
 	for (size_t i = 0; i < count; i++) {
 		wants[i].value = SLICE_EMPTY;
 		wants[i].kind = JSON_ABSENT;
 		wants[i].found = 0;
 	}
-	skip_space(cursor);
-	return cursor->at < cursor->end && *cursor->at == '{';
+	if (!nesting_enter(nesting, true))
+		return NULL;
+	at = skip_space(at + 1, end);
+	if (at < end && *at == '}') {
+		nesting->depth--;
+		return at + 1;
+	}
+	for (;;) {
+		at = take_key(at, end, &member);
+		if (at)
+			at = take_value(at, end, nesting, &member, wants, count);
+		if (!at)
+			return NULL;
+		at = skip_space(at, end);
+		if (at == end || (*at != ',' && *at != '}'))
+			return NULL;
+		if (*at++ == '}')
+			break;
+	}
+	nesting->depth--;
+	return at;
+}
+
+/* Where the object in text begins, or NULL if there is none. */
+static const char *
+begin_object(struct slice text)
+{
+	const char *end = end_of(text), *at = skip_space(text.data, end);
+
+	return at < end && *at == '{' ? at : NULL;
 }
 
 enum json_status
 json_scan(struct slice text, struct json_want *wants, size_t count)
 {
-	struct cursor cursor = cursor_of(text);
+	struct nesting nesting = { .depth = 0 };
+	const char *at = begin_object(text), *end = end_of(text);
 
-	if (!begin_object(&cursor, wants, count))
+	if (!at)
 		return JSON_NOT_OBJECT;
-	if (take_members(&cursor, wants, count) != STEP_OK)
-		return JSON_MALFORMED;
-	skip_space(&cursor);
-	return cursor.at == cursor.end ? JSON_OK : JSON_MALFORMED;
+	at = take_object(at, end, &nesting, wants, count);
+	return at && skip_space(at, end) == end ? JSON_OK : JSON_MALFORMED;
 }
 
 bool
 json_scan_prefix(struct slice text, struct json_want *wants, size_t count)
 {
-	struct cursor cursor = cursor_of(text);
+	struct nesting nesting = { .depth = 0 };
+	const char *at = begin_object(text);
 
-	if (!begin_object(&cursor, wants, count))
+	if (!at)
 		return false;
-	/* Where and why it ends is no matter: what was found before holds. */
-	(void)take_members(&cursor, wants, count);
+	/* Where it ends is no matter: what was found before holds. */
+	(void)take_object(at, end_of(text), &nesting, wants, count);
 	return true;
+}
+
+/* Skips what separates an element from the next one; *last is set behind the closing bracket. */
+static const char *
+skip_element_end(const char *at, const char *end, bool *last)
+{
+	at = skip_space(at, end);
+	if (at == end || (*at != ',' && *at != ']'))
+		return NULL;
+	*last = *at == ']';
+	return at + 1;
 }
 
 bool
 json_each(struct slice array, json_element_fn *each, void *context)
 {
-	struct cursor cursor = cursor_of(array);
 	struct nesting nesting = { .depth = 0 };
-	enum json_kind kind = JSON_ABSENT;
+	const char *end = end_of(array), *at = skip_byte(array.data, end, '[');
+	bool last = false;
 
-	if (take(&cursor, '[') != STEP_OK || !nesting_enter(&nesting, false))
+	if (!at || !nesting_enter(&nesting, false))
 		return false;
-	skip_space(&cursor);
-	if (cursor.at < cursor.end && *cursor.at == ']') {
-		cursor.at++;
-	} else {
-		for (;;) {
-			skip_space(&cursor);
-			const char *start = cursor.at;
-			if (skip_value(&cursor, &nesting, &kind) != STEP_OK)
-				return false;
-			if (!each(slice_of(start, (size_t)(cursor.at - start)), kind, context))
-				return true;
-			if (take(&cursor, ',') == STEP_OK)
-				continue;
-			if (take(&cursor, ']') != STEP_OK)
-				return false;
-			break;
-		}
+	if (skip_byte(at, end, ']')) {
+		last = true;
+		at = skip_byte(at, end, ']');
 	}
-	skip_space(&cursor);
-	return cursor.at == cursor.end;
+	while (at && !last) {
+		at = skip_space(at, end);
+		if (at == end)
+			return false;
+		const char *element = at;
+		at = skip_value(at, end, &nesting);
+		if (!at)
+			return false;
+		if (!each(slice_of(element, (size_t)(at - element)), kind_of(*element), context))
+			return true;
+		at = skip_element_end(at, end, &last);
+	}
+	return at && skip_space(at, end) == end;
 }

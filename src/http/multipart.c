@@ -66,7 +66,7 @@ take_parameter(struct slice *rest, struct parameter *parameter)
 	} else {
 		at = 0;
 		while (at < rest->length &&
-		       (char_is(rest->data[at], CHAR_TOKEN) || char_is(rest->data[at], CHAR_BOUNDARY)))
+		    (char_is(rest->data[at], CHAR_TOKEN) || char_is(rest->data[at], CHAR_BOUNDARY)))
 			at++;
 		parameter->value = slice_of(rest->data, at);
 		if (at == 0)
@@ -143,7 +143,7 @@ read_disposition(struct slice value, struct part *part)
 			part->has_name = true;
 			part->name = parameter.value;
 		} else if (slice_equals_nocase(parameter.name, SLICE("filename")) ||
-			   slice_equals_nocase(parameter.name, SLICE("filename*"))) {
+		    slice_equals_nocase(parameter.name, SLICE("filename*"))) {
 			part->has_filename = true;
 		} else if (slice_equals_nocase(parameter.name, SLICE("name*"))) {
 			return false; /* RFC 7578, 4.2 has no such thing, but some parsers do */
@@ -190,7 +190,7 @@ read_part(struct slice text, struct part *part)
 /* A line that is "--boundary" or "--boundary--". */
 struct delimiter {
 	size_t start; /* the first dash, or the CR LF before it, which is the delimiter's as well */
-	size_t end; /* behind the line's end */
+	size_t end;   /* behind the line's end */
 	bool closing;
 };
 

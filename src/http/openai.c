@@ -311,8 +311,9 @@ read_usage_at(struct slice rest, struct openai_usage *usage)
 	struct json_want object = { .kind = JSON_OBJECT };
 	bool colon = false;
 
-	while (rest.length > 0 && (rest.data[0] == ' ' || rest.data[0] == '\t' || rest.data[0] == '\r' ||
-				      rest.data[0] == '\n' || (rest.data[0] == ':' && !colon))) {
+	while (rest.length > 0 &&
+	    (rest.data[0] == ' ' || rest.data[0] == '\t' || rest.data[0] == '\r' || rest.data[0] == '\n' ||
+		(rest.data[0] == ':' && !colon))) {
 		colon = colon || rest.data[0] == ':';
 		rest = slice_skip(rest, 1);
 	}

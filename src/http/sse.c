@@ -6,8 +6,8 @@
 
 /* Where the last byte left the scanner. A line may end in CR, LF or CR LF: behind a CR a LF may still belong to it. */
 enum {
-	SSE_BOUNDARY, /* behind an event, or at the start */
-	SSE_BOUNDARY_CR, /* the same, by a CR where lines end in CR alone */
+	SSE_BOUNDARY,          /* behind an event, or at the start */
+	SSE_BOUNDARY_CR,       /* the same, by a CR where lines end in CR alone */
 	SSE_BOUNDARY_CR_OF_LF, /* the same, by a CR whose LF is still to come */
 	SSE_IN_LINE,
 	SSE_LINE_START,
