@@ -205,8 +205,6 @@ answer_ok(struct exchange *exchange, const char *content_type, struct slice body
 {
 	struct buffer head = { 0 };
 
-	/* A GET rarely has a body; if one was announced it stays unread and the connection ends. */
-	exchange->body_complete = exchange->body_complete || exchange->body_reader.kind == BODY_NONE;
 	begin(exchange, 200, &head);
 	buffer_append_string(&head, "content-type: ");
 	buffer_append_string(&head, content_type);

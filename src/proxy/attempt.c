@@ -601,25 +601,37 @@ keep_lines(struct attempt *attempt, const struct response_head *head)
 
 static void take_answer_body(struct attempt *attempt, char *data, size_t length, uint64_t now_ms);
 
+/* A good answer shows that the name is one: from now on it has a state of its own. */
+static void
+learn_deployment(struct attempt *attempt)
+{
+	struct exchange *exchange = attempt->exchange;
+	uint16_t number;
+
+	if (exchange->deployment_number != DEPLOYMENT_OTHER || exchange->deployment_length == 0)
+		return;
+	exchange->deployment_number =
+	    deployment_learn(exchange->fleet->table, slice_of(exchange->deployment, exchange->deployment_length));
+	number = fleet_serves(exchange->fleet, attempt->backend, exchange->deployment_number);
+	if (attempt->pair != NULL || number == DEPLOYMENT_OTHER || number == FLEET_NOT_SERVED)
+		return;
+	attempt->pair = &attempt->via->state->deployments[number];
+	rest_attempt_began(attempt->pair);
+}
+
 /* A whole head. rest: the bytes behind it. */
 static void
 take_head(struct attempt *attempt, const struct response_head *head, char *rest, size_t length, uint64_t now_ms)
 {
-	struct exchange *exchange = attempt->exchange;
-
 	read_head(attempt, head, now_ms);
 	keep_lines(attempt, head);
 	attempt->phase = ATTEMPT_BODY;
 	if (!attempt->request_done)
 		stream_want_write(&attempt->upstream->stream, false);
-	if (attempt->mode != MODE_ERROR) {
-		if (exchange->deployment_number == DEPLOYMENT_OTHER && exchange->deployment_length > 0 &&
-		    head->status < 300)
-			exchange->deployment_number = deployment_learn(exchange->fleet->table,
-			    slice_of(exchange->deployment, exchange->deployment_length));
-		if (attempt->mode == MODE_WHOLE)
-			attempt_succeeded(attempt, now_ms);
-	}
+	if (head->status < 300)
+		learn_deployment(attempt);
+	if (attempt->mode == MODE_WHOLE)
+		attempt_succeeded(attempt, now_ms);
 	if (head->content_length == NO_CONTENT_LENGTH && !head->chunked)
 		attempt->reusable = false;
 	take_answer_body(attempt, rest, length, now_ms);

@@ -383,6 +383,9 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 	exchange->tally.answered = exchange->kept.status != 0;
 	if (verdict.success)
 		attempt_succeeded(attempt, now_ms);
+	/* What was held of this answer must never be taken for the next one's. */
+	buffer_free(&exchange->held);
+	buffer_free(&exchange->answer_lines);
 	/* A connection whose answer was read whole goes back to the pool. */
 	attempt_end(attempt, answered && attempt->reusable, now_ms);
 	if (exchange->uploading && exchange->tally.attempts > 0)

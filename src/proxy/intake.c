@@ -160,6 +160,7 @@ take_head_fields(struct exchange *exchange, const struct request_head *head)
 	    boundary.length <= MULTIPART_BOUNDARY_MAX_BYTES)
 		memcpy(exchange->boundary, boundary.data, boundary.length);
 	body_reader_init_request(&exchange->body_reader, head);
+	exchange->body_complete = exchange->body_reader.kind == BODY_NONE;
 }
 
 /* Methods and features that are refused whatever the path. */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/framing.h"
+#include "http/json.h"
 #include "http/openai.h"
 #include "http/sse.h"
 #include "policy/hint.h"
@@ -19,6 +20,9 @@
 
 /* Most parts of one write: head, chunk prefix, held, new payload, end of chunk, last chunk. */
 #define PARTS_MAX 6
+
+/* For hints that only a body can give. */
+static const struct headers no_headers;
 
 /* ---- sending --------------------------------------------------------------------------------------------------- */
 
@@ -90,8 +94,11 @@ write_framing(struct attempt *attempt, struct buffer *head, size_t payload, bool
 	const struct body_reader *reader = &attempt->body_reader;
 
 	exchange->delimited = true;
-	if (reader->kind == BODY_NONE && exchange->method != METHOD_HEAD)
+	if (reader->kind == BODY_NONE && exchange->method != METHOD_HEAD) {
+		if (attempt->status != 204 && attempt->status != 304)
+			buffer_append_string(head, "content-length: 0\r\n");
 		return;
+	}
 	if (exchange->method == METHOD_HEAD) {
 		if (attempt->declared_length != NO_CONTENT_LENGTH) {
 			buffer_append_string(head, "content-length: ");
@@ -163,6 +170,29 @@ commit(struct attempt *attempt, struct slice data, bool last, uint64_t now_ms)
 
 enum scan { SCAN_QUIET, SCAN_CONTENT, SCAN_ERROR, SCAN_EMPTY_END };
 
+/* An error event stands for an answer of that status: its hint counts, and its error object may be passed on as one. */
+static void
+keep_error_event(struct attempt *attempt, struct slice data, unsigned status)
+{
+	struct exchange *exchange = attempt->exchange;
+	struct kept_answer *kept = &exchange->kept;
+	struct json_want error = { .key = SLICE("error") };
+
+	if (!attempt->has_hint)
+		attempt->hint = hint_read(&no_headers, data, clock_unix_ms(), &exchange->fleet->config->cooldown);
+	if (status == 429)
+		return;
+	kept->status = status;
+	kept->backend = attempt->backend;
+	kept->complete = json_scan(data, &error, 1) == JSON_OK && error.found == 1 && error.kind == JSON_OBJECT;
+	buffer_clear(&kept->head_lines);
+	buffer_clear(&kept->body);
+	if (!kept->complete)
+		return;
+	buffer_append_string(&kept->head_lines, "content-type: application/json\r\n");
+	buffer_append_slice(&kept->body, data);
+}
+
 /* Looks at the events in data. An error before any content stands for a failed attempt: *status is what it stands for. */
 static enum scan
 scan_events(struct attempt *attempt, struct slice data, unsigned *status)
@@ -191,8 +221,10 @@ scan_events(struct attempt *attempt, struct slice data, unsigned *status)
 			break;
 		case OPENAI_EVENT_ERROR:
 			*status = meaning.error_status;
-			if (!attempt->saw_content)
+			if (!attempt->saw_content) {
+				keep_error_event(attempt, event.data, *status);
 				return SCAN_ERROR;
+			}
 			attempt->saw_done = true; /* it says itself how it ended */
 			break;
 		case OPENAI_EVENT_DONE:
@@ -217,8 +249,6 @@ fail(struct attempt *attempt, enum outcome_kind kind, unsigned status, const cha
 		.inference = attempt->exchange->deployment_length > 0,
 	};
 
-	buffer_free(&attempt->exchange->held);
-	buffer_free(&attempt->exchange->answer_lines);
 	exchange_attempt_failed(attempt, &outcome, reason, now_ms);
 }
 
@@ -259,7 +289,8 @@ ended_without_saying_so(struct attempt *attempt)
 
 	if (attempt->mode != MODE_EVENTS || attempt->coded)
 		return false;
-	/* An end that lacks its blank line is an end all the same. */
+	/* An end that lacks its blank line is an end all the same; any other event that does is a cut one. */
+	attempt->cut_inside = !sse_at_boundary(&attempt->scanner);
 	(void)scan_events(attempt, SLICE("\n\n"), &status);
 	return attempt->dialect != OPENAI_DIALECT_UNKNOWN && !attempt->saw_done;
 }
@@ -319,7 +350,6 @@ keep_tail(struct attempt *attempt, struct slice data)
 static void
 judge_error(struct attempt *attempt, bool complete, uint64_t now_ms)
 {
-	static const struct headers no_headers;
 	struct exchange *exchange = attempt->exchange;
 	struct slice body = buffer_slice(&attempt->input);
 	struct outcome outcome = {
@@ -338,6 +368,7 @@ judge_error(struct attempt *attempt, bool complete, uint64_t now_ms)
 		attempt->hint = hint_read(&no_headers, body, clock_unix_ms(), &exchange->fleet->config->cooldown);
 	if (attempt->status != 429) {
 		exchange->kept.complete = complete;
+		buffer_free(&exchange->kept.body);
 		exchange->kept.body = attempt->input;
 		attempt->input = (struct buffer){ 0 };
 	}
@@ -445,8 +476,8 @@ relay_cut(struct attempt *attempt, const char *reason, bool garbled, uint64_t no
 	access_failed(attempt, "broken", reason);
 	exchange->broken = true;
 	/* Where the reader's position is unknown (inside an event, a coded or counted answer) nothing may be added. */
-	if (attempt->mode == MODE_EVENTS && !attempt->coded && sse_at_boundary(&attempt->scanner) &&
-	    !send_break(attempt, now_ms))
+	if (attempt->mode == MODE_EVENTS && !attempt->coded && !attempt->cut_inside &&
+	    sse_at_boundary(&attempt->scanner) && !send_break(attempt, now_ms))
 		return;
 	attempt_end(attempt, false, now_ms);
 	exchange_end(exchange);
