@@ -77,6 +77,14 @@ is_unexpected_end(int error)
 	return error == SSL_ERROR_SSL && ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
 }
 
+/* What OpenSSL has already taken from the socket, epoll will not tell of. */
+static void
+wake_for_pending(struct stream *stream)
+{
+	if (stream->fd >= 0 && stream->want_read && SSL_has_pending(stream->ssl))
+		event_active(&stream->read_event, EV_READ, 0);
+}
+
 static void
 handshake(struct stream *stream)
 {
@@ -89,6 +97,7 @@ handshake(struct stream *stream)
 		stream->handshaking = false;
 		rearm(stream);
 		stream->callbacks->on_handshake(stream->owner, true);
+		wake_for_pending(stream);
 		return;
 	}
 	error = SSL_get_error(stream->ssl, result);
@@ -191,9 +200,8 @@ stream_want_read(struct stream *stream, bool want)
 	if (stream->fd < 0)
 		return;
 	rearm(stream);
-	/* What OpenSSL has already taken from the socket, epoll will not tell of. */
-	if (turned_on && stream->ssl != NULL && !stream->handshaking && SSL_has_pending(stream->ssl))
-		event_active(&stream->read_event, EV_READ, 0);
+	if (turned_on && stream->ssl != NULL && !stream->handshaking)
+		wake_for_pending(stream);
 }
 
 void
