@@ -248,6 +248,12 @@ read_tls(struct stream *stream, char *buffer, size_t capacity, size_t *done)
 			break;
 		}
 		total += count;
+		/* What is still in the socket epoll tells of: no call is spent on hearing that there is nothing, and an end
+		 * without close_notify behind a whole answer does not spoil the session (OpenSSL drops it then). */
+		if (!SSL_has_pending(stream->ssl)) {
+			error = SSL_ERROR_WANT_READ;
+			break;
+		}
 	}
 	*done = total;
 	if (error == SSL_ERROR_WANT_WRITE) {
