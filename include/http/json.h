@@ -30,6 +30,10 @@ struct json_want {
 	struct slice value; /* out: the first such member's raw text, quotes and brackets included; borrowed */
 	enum json_kind kind;
 	unsigned found; /* out: how many members of that name there are (keys are compared unescaped) */
+	/* in: what is wanted of the first such member, if it is an object or an array of one object; else these are absent.
+	 * NULL when nothing is. */
+	struct json_want *inside;
+	size_t inside_count;
 };
 
 /* Walks the top level of the object in text. Sets every want. JSON_NOT_OBJECT: text is no object, or empty. On anything

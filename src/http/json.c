@@ -58,11 +58,10 @@ skip_escape(const char *at, const char *end)
 	}
 }
 
-/* Skips a string, its quotes included. */
+/* Skips the rest of a string with escapes in it, or a long one. */
 static const char *
-skip_string(const char *at, const char *end)
+skip_string_rest(const char *at, const char *end)
 {
-	at++;
 	for (;;) {
 		at = scan_json_string(at, end);
 		if (at == end)
@@ -75,6 +74,19 @@ skip_string(const char *at, const char *end)
 		if (!at)
 			return NULL;
 	}
+}
+
+/* Skips a string, its quotes included. Most are short. */
+static inline const char *
+skip_string(const char *at, const char *end)
+{
+	unsigned first;
+
+	at++;
+	if (LIKELY(end - at >= SCAN_BLOCK_BYTES) && scan_hit(scan_mark_json(scan_load(at)), &first) &&
+	    LIKELY(at[first] == '"'))
+		return at + first + 1;
+	return skip_string_rest(at, end);
 }
 
 static inline const char *
@@ -109,9 +121,9 @@ skip_number(const char *at, const char *end)
 }
 
 static inline const char *
-skip_word(const char *at, const char *end, struct slice word)
+skip_word(const char *at, const char *end, const char *word, size_t length)
 {
-	return slice_starts_with(slice_of(at, (size_t)(end - at)), word) ? at + word.length : NULL;
+	return (size_t)(end - at) >= length && memcmp(at, word, length) == 0 ? at + length : NULL;
 }
 
 /* Skips a value that is neither object nor array. */
@@ -122,11 +134,11 @@ skip_scalar(const char *at, const char *end)
 	case '"':
 		return skip_string(at, end);
 	case 't':
-		return skip_word(at, end, SLICE("true"));
+		return skip_word(at, end, "true", 4);
 	case 'f':
-		return skip_word(at, end, SLICE("false"));
+		return skip_word(at, end, "false", 5);
 	case 'n':
-		return skip_word(at, end, SLICE("null"));
+		return skip_word(at, end, "null", 4);
 	default:
 		return *at == '-' || (*at >= '0' && *at <= '9') ? skip_number(at, end) : NULL;
 	}
@@ -420,80 +432,109 @@ key_is_ambiguous(struct slice raw)
 
 /* Whether a key means what its bytes are: no escapes, ASCII alone. */
 static inline bool
-key_is_plain(struct slice raw)
+key_is_plain(struct slice key)
 {
-	unsigned char all = 0;
-	bool escapes = false;
-
-	for (size_t i = 0; i < raw.length; i++) {
-		all |= (unsigned char)raw.data[i];
-		escapes |= raw.data[i] == '\\';
+	for (size_t i = 0; i < key.length; i++) {
+		if (!char_is(key.data[i], CHAR_TOKEN))
+			return false;
 	}
-	return all < 0x80 && !escapes;
+	return true;
 }
 
-struct member {
-	struct slice key; /* raw */
-	bool key_is_plain;
-	struct slice value;
-	enum json_kind kind;
-};
-
-/* Counts a member for whoever wants it. */
-static inline void
-note_member(const struct member *member, struct json_want *wants, size_t count)
+/* Who wants the member of that key (without its quotes), or NULL. */
+static inline struct json_want *
+find_want(struct slice key, bool plain, struct json_want *wants, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct json_want *want = &wants[i];
-
-		if (member->key_is_plain) {
-			if (member->key.length != want->key.length + 2 ||
-			    memcmp(member->key.data + 1, want->key.data, want->key.length) != 0)
-				continue;
-		} else if (!json_string_equals(member->key, want->key)) {
-			continue;
-		}
-		if (want->found++ == 0) {
-			want->value = member->value;
-			want->kind = member->kind;
-		}
+		if (plain ? key.length == wants[i].key.length && memcmp(key.data, wants[i].key.data, key.length) == 0
+			  : json_string_equals(slice_of(key.data - 1, key.length + 2), wants[i].key))
+			return &wants[i];
 	}
+	return NULL;
 }
 
-/* Takes a member's key and colon. */
+/* Takes a member's key and colon; *want is set to who wants it. */
 static inline const char *
-take_key(const char *at, const char *end, struct member *member)
+take_key(const char *at, const char *end, struct json_want *wants, size_t count, struct json_want **want)
 {
 	at = skip_space(at, end);
 	if (at == end || *at != '"')
 		return NULL;
-	const char *key = at;
+	const char *key = at + 1;
 	at = skip_string(at, end);
 	if (!at)
 		return NULL;
-	member->key = slice_of(key, (size_t)(at - key));
-	member->key_is_plain = key_is_plain(member->key);
-	if (UNLIKELY(!member->key_is_plain) && key_is_ambiguous(member->key))
+	struct slice name = slice_of(key, (size_t)(at - 1 - key));
+	bool plain = key_is_plain(name);
+	if (UNLIKELY(!plain) && key_is_ambiguous(slice_of(key - 1, name.length + 2)))
 		return NULL;
+	*want = find_want(name, plain, wants, count);
 	return skip_byte(at, end, ':');
 }
 
-/* Takes a member's value, and counts the member. An array or object that does not end is counted as far as it goes:
- * json_scan() fails then, but json_scan_prefix() wants to know. */
+static void
+clear_wants(struct json_want *wants, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		wants[i].value = SLICE_EMPTY;
+		wants[i].kind = JSON_ABSENT;
+		wants[i].found = 0;
+		if (wants[i].inside)
+			clear_wants(wants[i].inside, wants[i].inside_count);
+	}
+}
+
+static const char *take_object(const char *at, const char *end, struct nesting *nesting, struct json_want *wants,
+    size_t count);
+
+/* Takes an array, with what is wanted of its object if it has one alone. */
+static const char *
+take_array(const char *at, const char *end, struct nesting *nesting, const struct json_want *want)
+{
+	const char *inner = skip_space(at + 1, end);
+
+	if (inner == end || *inner != '{')
+		return skip_nested(at, end, nesting);
+	if (!nesting_enter(nesting, false))
+		return NULL;
+	inner = take_object(inner, end, nesting, want->inside, want->inside_count);
+	if (inner)
+		inner = skip_space(inner, end);
+	if (!inner || inner == end)
+		return NULL;
+	nesting->depth--;
+	if (*inner == ']')
+		return inner + 1;
+	/* There are more elements, or it is broken. */
+	clear_wants(want->inside, want->inside_count);
+	return skip_nested(at, end, nesting);
+}
+
+/* Takes a member's value for want, which may be NULL. An array or object that does not end is reported as far as it
+ * goes: json_scan() fails then, but json_scan_prefix() wants to know. */
 static inline const char *
-take_value(const char *at, const char *end, struct nesting *nesting, struct member *member, struct json_want *wants,
-    size_t count)
+take_value(const char *at, const char *end, struct nesting *nesting, struct json_want *want)
 {
 	at = skip_space(at, end);
 	if (at == end)
 		return NULL;
+	if (!want)
+		return skip_value(at, end, nesting);
+
 	const char *value = at;
-	at = skip_value(at, end, nesting);
-	if (!at && *value != '{' && *value != '[')
+	enum json_kind kind = kind_of(*value);
+	if (!want->inside || want->found > 0 || (kind != JSON_OBJECT && kind != JSON_ARRAY))
+		at = skip_value(at, end, nesting);
+	else if (kind == JSON_OBJECT)
+		at = take_object(at, end, nesting, want->inside, want->inside_count);
+	else
+		at = take_array(at, end, nesting, want);
+	if (!at && kind != JSON_OBJECT && kind != JSON_ARRAY)
 		return NULL;
-	member->value = slice_of(value, (size_t)((at ? at : end) - value));
-	member->kind = kind_of(*value);
-	note_member(member, wants, count);
+	if (want->found++ == 0) {
+		want->value = slice_of(value, (size_t)((at ? at : end) - value));
+		want->kind = kind;
+	}
 	return at;
 }
 
@@ -501,13 +542,8 @@ take_value(const char *at, const char *end, struct nesting *nesting, struct memb
 static const char *
 take_object(const char *at, const char *end, struct nesting *nesting, struct json_want *wants, size_t count)
 {
-	struct member member;
+	struct json_want *want;
 
-	for (size_t i = 0; i < count; i++) {
-		wants[i].value = SLICE_EMPTY;
-		wants[i].kind = JSON_ABSENT;
-		wants[i].found = 0;
-	}
 	if (!nesting_enter(nesting, true))
 		return NULL;
 	at = skip_space(at + 1, end);
@@ -516,9 +552,9 @@ take_object(const char *at, const char *end, struct nesting *nesting, struct jso
 		return at + 1;
 	}
 	for (;;) {
-		at = take_key(at, end, &member);
+		at = take_key(at, end, wants, count, &want);
 		if (at)
-			at = take_value(at, end, nesting, &member, wants, count);
+			at = take_value(at, end, nesting, want);
 		if (!at)
 			return NULL;
 		at = skip_space(at, end);
@@ -546,6 +582,7 @@ json_scan(struct slice text, struct json_want *wants, size_t count)
 	struct nesting nesting = { .depth = 0 };
 	const char *at = begin_object(text), *end = end_of(text);
 
+	clear_wants(wants, count);
 	if (!at)
 		return JSON_NOT_OBJECT;
 	at = take_object(at, end, &nesting, wants, count);
@@ -558,6 +595,7 @@ json_scan_prefix(struct slice text, struct json_want *wants, size_t count)
 	struct nesting nesting = { .depth = 0 };
 	const char *at = begin_object(text);
 
+	clear_wants(wants, count);
 	if (!at)
 		return false;
 	/* Where it ends is no matter: what was found before holds. */

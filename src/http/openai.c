@@ -102,23 +102,43 @@ status_of_error(const struct json_want *error, const struct json_want *outer_cod
 	return status != 0 ? status : 500;
 }
 
-static bool
-delta_has_content(const struct json_want *delta)
-{
-	struct json_want wants[] = {
-		{ .key = SLICE("content") },
-		{ .key = SLICE("tool_calls") },
-		{ .key = SLICE("refusal") },
-		{ .key = SLICE("function_call") },
-		{ .key = SLICE("reasoning") },
-		{ .key = SLICE("reasoning_content") },
-		{ .key = SLICE("audio") },
-	};
+/* What is looked for in a choice. Filled in by the scan that passes over it anyway. */
+enum { CHOICE_DELTA, CHOICE_TEXT, CHOICE_FINISH_REASON, CHOICE_MEMBERS };
+#define DELTA_MEMBERS 7
 
-	if (!scan_inside(delta, wants, ARRAY_COUNT(wants)))
-		return false;
-	for (size_t i = 0; i < ARRAY_COUNT(wants); i++) {
-		if (has_substance(&wants[i]))
+struct choice {
+	struct json_want members[CHOICE_MEMBERS];
+	struct json_want delta[DELTA_MEMBERS];
+};
+
+static void
+choice_init(struct choice *choice)
+{
+	*choice = (struct choice){
+		.members = {
+			[CHOICE_DELTA] = { .key = SLICE("delta"), .inside = choice->delta, .inside_count = DELTA_MEMBERS },
+			[CHOICE_TEXT] = { .key = SLICE("text") },
+			[CHOICE_FINISH_REASON] = { .key = SLICE("finish_reason") },
+		},
+		.delta = {
+			{ .key = SLICE("content") },
+			{ .key = SLICE("tool_calls") },
+			{ .key = SLICE("refusal") },
+			{ .key = SLICE("function_call") },
+			{ .key = SLICE("reasoning") },
+			{ .key = SLICE("reasoning_content") },
+			{ .key = SLICE("audio") },
+		},
+	};
+}
+
+static bool
+choice_has_content(const struct choice *choice)
+{
+	if (has_substance(&choice->members[CHOICE_TEXT]) || has_substance(&choice->members[CHOICE_FINISH_REASON]))
+		return true;
+	for (size_t i = 0; i < DELTA_MEMBERS; i++) {
+		if (has_substance(&choice->delta[i]))
 			return true;
 	}
 	return false;
@@ -128,18 +148,13 @@ delta_has_content(const struct json_want *delta)
 static bool
 look_at_choice(struct slice element, enum json_kind kind, void *context)
 {
-	struct json_want choice = { .value = element, .kind = kind };
-	struct json_want wants[] = {
-		{ .key = SLICE("delta") },
-		{ .key = SLICE("text") },
-		{ .key = SLICE("finish_reason") },
-	};
-	bool *has_content = context;
+	struct json_want object = { .value = element, .kind = kind };
+	struct choice choice;
+	bool *content = context;
 
-	if (!scan_inside(&choice, wants, ARRAY_COUNT(wants)))
-		return true;
-	*has_content = has_substance(&wants[1]) || has_substance(&wants[2]) || delta_has_content(&wants[0]);
-	return !*has_content;
+	choice_init(&choice);
+	*content = scan_inside(&object, choice.members, CHOICE_MEMBERS) && choice_has_content(&choice);
+	return !*content;
 }
 
 static void
@@ -225,24 +240,26 @@ read_response_event(struct slice type, const struct json_want *members, struct o
 	}
 }
 
-/* A chunk of a chat or completions stream. */
+/* A chunk of a chat or completions stream; choice is what the scan found in the choice of one that has one alone. */
 static void
-read_chunk(const struct sse_event *event, const struct json_want *members, struct openai_event *out)
+read_chunk(const struct sse_event *event, const struct json_want *members, const struct choice *choice,
+    struct openai_event *out)
 {
 	const struct json_want *choices = &members[MEMBER_CHOICES];
-	bool content = false;
+	bool content = choice_has_content(choice);
 
 	out->dialect = OPENAI_DIALECT_CHUNKS;
 	if (!has_substance(choices))
 		content = members[MEMBER_USAGE].kind == JSON_OBJECT; /* the backend has done its work */
-	else if (choices->kind != JSON_ARRAY || !json_each(choices->value, look_at_choice, &content))
-		content = content || event->truncated; /* choices that are cut off are long ones */
+	else if (!content && choices->kind == JSON_ARRAY && !json_each(choices->value, look_at_choice, &content))
+		content = event->truncated; /* choices that are cut off are long ones */
 	out->kind = content ? OPENAI_EVENT_CONTENT : OPENAI_EVENT_QUIET;
 }
 
 /* Data that is an object. The type is the data's own, else the event field's. */
 static void
-read_object(const struct sse_event *event, const struct json_want *members, struct openai_event *out)
+read_object(const struct sse_event *event, const struct json_want *members, const struct choice *choice,
+    struct openai_event *out)
 {
 	struct slice type = members[MEMBER_TYPE].kind == JSON_STRING ? text_of(&members[MEMBER_TYPE]) : event->type;
 	bool is_error = slice_equals(type, SLICE("error")) || slice_equals(event->type, SLICE("error"));
@@ -253,7 +270,7 @@ read_object(const struct sse_event *event, const struct json_want *members, stru
 	else if (slice_starts_with(type, SLICE("response.")))
 		read_response_event(slice_skip(type, 9), members, out);
 	else if (members[MEMBER_CHOICES].found > 0)
-		read_chunk(event, members, out);
+		read_chunk(event, members, choice, out);
 	else if (slice_equals(type, SLICE("keepalive")))
 		out->kind = OPENAI_EVENT_QUIET;
 	else
@@ -264,8 +281,11 @@ read_object(const struct sse_event *event, const struct json_want *members, stru
 void
 openai_event_read(const struct sse_event *event, struct openai_event *out)
 {
+	struct choice choice;
 	struct json_want members[MEMBER_COUNT] = {
-		[MEMBER_CHOICES] = { .key = SLICE("choices") },
+		[MEMBER_CHOICES] = { .key = SLICE("choices"),
+		    .inside = choice.members,
+		    .inside_count = CHOICE_MEMBERS },
 		[MEMBER_ERROR] = { .key = SLICE("error") },
 		[MEMBER_TYPE] = { .key = SLICE("type") },
 		[MEMBER_USAGE] = { .key = SLICE("usage") },
@@ -282,10 +302,11 @@ openai_event_read(const struct sse_event *event, struct openai_event *out)
 		out->kind = OPENAI_EVENT_DONE;
 		return;
 	}
+	choice_init(&choice);
 	bool readable = event->truncated ? json_scan_prefix(event->data, members, MEMBER_COUNT)
 					 : json_scan(event->data, members, MEMBER_COUNT) == JSON_OK;
 	if (readable) {
-		read_object(event, members, out);
+		read_object(event, members, &choice, out);
 	} else if (slice_equals(event->type, SLICE("error"))) {
 		out->kind = OPENAI_EVENT_ERROR;
 		out->error_status = 500;

@@ -63,6 +63,24 @@ check_prefix(struct slice text, const struct json_want *whole, size_t count)
 	}
 }
 
+/* What is found inside in passing is what a scan of the value finds. */
+static void
+check_inside(struct slice text)
+{
+	struct json_want inner = { .key = SLICE("b") }, again = { .key = SLICE("b") };
+	struct json_want outer = { .key = SLICE("a"), .inside = &inner, .inside_count = 1 };
+
+	if (json_scan(text, &outer, 1) != JSON_OK)
+		return;
+	if (outer.kind == JSON_OBJECT) {
+		PROMISE(json_scan(outer.value, &again, 1) == JSON_OK);
+		PROMISE(again.found == inner.found && slice_equals(again.value, inner.value));
+	} else if (outer.kind != JSON_ARRAY) {
+		PROMISE(inner.found == 0 && inner.kind == JSON_ABSENT);
+	}
+	PROMISE(lies_in(inner.value, outer.value));
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -71,6 +89,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint64_t number;
 
 	check_string(text);
+	check_inside(text);
 	if (json_to_u64(text, &number))
 		PROMISE(size > 0);
 	if (json_each(text, check_element, &text) || json_scan_prefix(text, wants, 2))

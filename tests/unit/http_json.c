@@ -135,6 +135,46 @@ members_are_found(void **state)
 }
 
 static void
+wants_reach_inside(void **state)
+{
+	static const struct {
+		const char *behaviour, *text;
+		enum json_status want;
+		enum json_kind outer, inner;
+		const char *value;
+	} rows[] = {
+		{ "an object", "{\"a\":{\"x\":0,\"b\":[1]},\"b\":2}", JSON_OK, JSON_OBJECT, JSON_ARRAY, "[1]" },
+		{ "an array of one object", "{\"a\": [ {\"b\": 1} ] , \"c\":2}", JSON_OK, JSON_ARRAY, JSON_NUMBER,
+		    "1" },
+		{ "an array of two objects", "{\"a\":[{\"b\":1},{\"b\":2}]}", JSON_OK, JSON_ARRAY, JSON_ABSENT, "" },
+		{ "an array of something else", "{\"a\":[1,{\"b\":2}]}", JSON_OK, JSON_ARRAY, JSON_ABSENT, "" },
+		{ "an empty object", "{\"a\":{}}", JSON_OK, JSON_OBJECT, JSON_ABSENT, "" },
+		{ "an empty array", "{\"a\":[]}", JSON_OK, JSON_ARRAY, JSON_ABSENT, "" },
+		{ "a string", "{\"a\":\"b\"}", JSON_OK, JSON_STRING, JSON_ABSENT, "" },
+		{ "the first of two", "{\"a\":{\"b\":1},\"a\":{\"b\":2}}", JSON_OK, JSON_OBJECT, JSON_NUMBER, "1" },
+		{ "nobody", "{\"b\":1}", JSON_OK, JSON_ABSENT, JSON_ABSENT, "" },
+		{ "an array that is not closed", "{\"a\":[{\"b\":1}", JSON_MALFORMED, JSON_ARRAY, JSON_NUMBER, "1" },
+		{ "an array that is closed by a brace", "{\"a\":[{\"b\":1}}}", JSON_MALFORMED, JSON_ARRAY, JSON_ABSENT,
+		    "" },
+		{ "an object that is not closed", "{\"a\":{\"b\":1,", JSON_MALFORMED, JSON_OBJECT, JSON_NUMBER, "1" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		size_t length = strlen(rows[i].text);
+		char *text = exact_copy(rows[i].text, length);
+		struct json_want inner = { .key = SLICE("b") };
+		struct json_want outer = { .key = SLICE("a"), .inside = &inner, .inside_count = 1 };
+		CHECK_NUMBER(rows[i].behaviour, json_scan(slice_of(text, length), &outer, 1), rows[i].want);
+		CHECK(rows[i].behaviour, json_scan_prefix(slice_of(text, length), &outer, 1));
+		CHECK_NUMBER(rows[i].behaviour, outer.kind, rows[i].outer);
+		CHECK_NUMBER(rows[i].behaviour, inner.kind, rows[i].inner);
+		CHECK_TEXT(rows[i].behaviour, inner.value, rows[i].value);
+		free(text);
+	}
+}
+
+static void
 nesting_is_capped(void **state)
 {
 	(void)state;
@@ -171,8 +211,8 @@ mixed_nesting_is_remembered(void **state)
 		for (unsigned i = 200; i-- > 0;)
 			buffer_append_byte(&text, (i % 3 != 0) != (i == broken) ? ']' : '}');
 		buffer_append_byte(&text, '}');
-		CHECK_NUMBER(
-		    "mixed", json_scan(buffer_slice(&text), &want, 1), broken == 200 ? JSON_OK : JSON_MALFORMED);
+		CHECK_NUMBER("mixed", json_scan(buffer_slice(&text), &want, 1),
+		    broken == 200 ? JSON_OK : JSON_MALFORMED);
 		buffer_free(&text);
 	}
 }
@@ -323,6 +363,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(objects_are_taken_or_refused),
 		cmocka_unit_test(members_are_found),
+		cmocka_unit_test(wants_reach_inside),
 		cmocka_unit_test(nesting_is_capped),
 		cmocka_unit_test(mixed_nesting_is_remembered),
 		cmocka_unit_test(a_prefix_tells_what_it_holds),
