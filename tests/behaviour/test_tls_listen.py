@@ -92,7 +92,9 @@ def test_a_request_that_comes_with_the_handshakes_end_is_served(secure, certific
         client.send(outgoing.read())
         answer = b""
         while b"\r\n\r\n" not in answer:
-            incoming.write(client.sock.recv(65536))
+            data = client.sock.recv(65536)
+            assert data, "the daemon closed the connection instead"
+            incoming.write(data)
             try:
                 answer += session.read(65536)
             except ssl.SSLWantReadError:
