@@ -147,7 +147,7 @@ void sim_faults_change_answer(struct sim_fault *const *struck, size_t count, int
 void sim_faults_change_wire(struct sim_fault *const *struck, size_t count, struct sim_wire *wire);
 
 /* Parsing (fault_parse.c). A fault, or NULL with the reason. */
-struct sim_fault *sim_fault_parse(struct json_t *description, char *fault, size_t fault_size) MUST_CHECK;
+struct sim_fault *sim_fault_parse(struct json_t *description, char *reason, size_t reason_size) MUST_CHECK;
 void sim_fault_free(struct sim_fault **fault);
 
 /* Indices into the forms of a throttle. */

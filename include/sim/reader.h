@@ -1,6 +1,6 @@
 /* sim/reader.h: takes members out of parsed JSON and remembers the first thing that is wrong with them.
  *
- *	struct sim_reader reader = { .fault = fault, .fault_size = fault_size };
+ *	struct sim_reader reader = sim_reader_begin(fault, sizeof(fault));
  *	static const char *const keys[] = { "name", "port", NULL };
  *	sim_reader_keys(&reader, object, "resources[0]", keys);
  *	port = sim_reader_u64(&reader, object, "resources[0]", "port", 0, 65535);
@@ -23,6 +23,8 @@ struct sim_reader {
 	bool failed;
 };
 
+/* The first fault found will be written to fault. */
+struct sim_reader sim_reader_begin(char *fault, size_t fault_size);
 /* Remembers "path: text" unless there was a fault before. */
 void sim_reader_fail(struct sim_reader *reader, const char *path, const char *format, ...) PRINTF_LIKE(3, 4);
 /* object must be an object with no other members than keys (NULL at their end). */

@@ -33,6 +33,7 @@ enum sim_wire_end {
 struct sim_wire {
 	struct buffer bytes;
 	size_t head_length;
+	bool chunked;
 	size_t piece_count;     /* marks after the head's that are pieces of the body */
 	struct sim_mark *marks; /* the first is the head's */
 	size_t mark_count, mark_capacity;

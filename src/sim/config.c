@@ -188,7 +188,7 @@ read_config(struct sim_reader *reader, json_t *root, struct sim_config *config)
 struct sim_config *
 sim_config_parse(struct slice json, char *fault, size_t fault_size)
 {
-	struct sim_reader reader = { .fault = fault, .fault_size = fault_size };
+	struct sim_reader reader = sim_reader_begin(fault, fault_size);
 	json_error_t error;
 	json_t *root = json_loadb(json.data, json.length, JSON_REJECT_DUPLICATES, &error);
 	struct sim_config *config;

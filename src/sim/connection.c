@@ -25,6 +25,8 @@
 /* How often a held connection whose bytes are not read is looked at, to see whether its client went. */
 #define WATCH_MS 100U
 #define KEEP_INPUT_BYTES 16384U
+/* Room is made for bodies up to this length before they come; NO_CONTENT_LENGTH is beyond it. */
+#define RESERVED_BODY_BYTES (1024U * 1024U)
 
 enum phase {
 	PHASE_HEAD,   /* reading a request's head */
@@ -325,6 +327,20 @@ send_continue(struct sim_connection *connection)
 	return stream_write(&connection->stream, &part, 1, &done) == STREAM_OK && done == part.iov_len;
 }
 
+/* Makes room for a body whose length is known, so that it is not moved as it grows. */
+static void
+reserve_body(struct sim_connection *connection, uint64_t length)
+{
+	const char *before = connection->in.data;
+
+	if (length > RESERVED_BODY_BYTES)
+		return;
+	buffer_reserve_exactly(&connection->in, connection->head_length + (size_t)length);
+	/* The parsed head points into what was there. */
+	if (connection->in.data != before)
+		connection->head_is_parsed = false;
+}
+
 /* Looks for a whole head. True: the phase is another. */
 static bool
 read_head(struct sim_connection *connection)
@@ -356,13 +372,14 @@ read_head(struct sim_connection *connection)
 		refuse(connection, 413, "The body is too large for the simulator.");
 		return true;
 	}
-	if (server->head.content_length != NO_CONTENT_LENGTH)
-		buffer_reserve_exactly(&connection->in, connection->head_length + (size_t)server->head.content_length);
 	if (strike_at_request(connection))
 		return true;
 	if (server->head.expect_continue && connection->in.length == connection->head_length &&
-	    !send_continue(connection))
+	    !send_continue(connection)) {
 		client_gone(connection);
+		return true;
+	}
+	reserve_body(connection, server->head.content_length);
 	return true;
 }
 

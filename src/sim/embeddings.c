@@ -75,12 +75,13 @@ append_numbers(const struct embedding *embedding)
 static uint32_t
 float_byte(const struct embedding *embedding, uint64_t i)
 {
+	uint64_t index = i / 4;
 	float component;
 	uint32_t bits;
 
-	if (i / 4 >= embedding->dimensions)
+	if (index >= embedding->dimensions)
 		return 0;
-	component = (float)((double)embedding->components[i / 4] / UNIT);
+	component = (float)((double)embedding->components[index] / UNIT);
 	memcpy(&bits, &component, sizeof(bits));
 	return (bits >> (i % 4 * 8)) & 0xffU;
 }

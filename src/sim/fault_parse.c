@@ -300,9 +300,9 @@ read_kind(struct sim_reader *reader, const json_t *object, struct sim_fault *fau
 }
 
 struct sim_fault *
-sim_fault_parse(json_t *description, char *fault_text, size_t fault_size)
+sim_fault_parse(json_t *description, char *reason, size_t reason_size)
 {
-	struct sim_reader reader = { .fault = fault_text, .fault_size = fault_size };
+	struct sim_reader reader = sim_reader_begin(reason, reason_size);
 	struct sim_fault *fault = memory_take_zeroed(1, sizeof(*fault));
 	int kind = sim_reader_choice(&reader, description, "fault", "fault", kinds, -1);
 

@@ -4,22 +4,33 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/log.h"
+#include "http/framing.h"
+
+/* Faults combine, so a head may already have been changed: nothing about it is taken for granted. */
+static struct slice
+without_blank_line(struct slice head)
+{
+	return slice_of(head.data, head.length >= 2 ? head.length - 2 : 0);
+}
+
 /* Rewrites the value of the Content-Length in head as text, with whatever goes before and after its line. */
 static void
 append_with_length(struct buffer *out, struct slice head, const char *before, const char *value, const char *after)
 {
-	ptrdiff_t at = slice_find_nocase(head, SLICE("content-length: "));
+	ptrdiff_t at = slice_find_nocase(head, SLICE("content-length: ")), end;
 	struct slice tail;
 
 	if (at < 0) {
 		/* Chunked: the length line comes on top. */
-		buffer_append(out, head.data, head.length - 2);
+		buffer_append_slice(out, without_blank_line(head));
 		buffer_append_format(out, "%s%s%s\r\n", before, value, after);
 		return;
 	}
 	buffer_append(out, head.data, (size_t)at);
 	tail = slice_skip(head, (size_t)at);
-	tail = slice_skip(tail, (size_t)slice_find(tail, SLICE("\r\n")) + 2);
+	end = slice_find(tail, SLICE("\n"));
+	tail = slice_skip(tail, end < 0 ? tail.length : (size_t)end + 1);
 	buffer_append_format(out, "%s%s%s", before, value, after);
 	buffer_append_slice(out, tail);
 }
@@ -28,7 +39,7 @@ append_with_length(struct buffer *out, struct slice head, const char *before, co
 static void
 append_with_line(struct buffer *out, struct slice head, struct slice line)
 {
-	buffer_append(out, head.data, head.length - 2);
+	buffer_append_slice(out, without_blank_line(head));
 	buffer_append_slice(out, line);
 	buffer_append_string(out, "\r\n");
 }
@@ -47,6 +58,7 @@ append_garbled(struct buffer *out, const struct sim_fault *fault, struct slice h
 {
 	char length[24];
 	struct buffer number = { 0 };
+	ptrdiff_t end;
 
 	buffer_append_u64(&number, body_bytes);
 	memcpy(length, number.data, number.length);
@@ -79,10 +91,11 @@ append_garbled(struct buffer *out, const struct sim_fault *fault, struct slice h
 		break;
 	case SIM_GARBLED_BAD_STATUS:
 		buffer_append_string(out, "HTTP/1.1 2OO OK");
-		buffer_append_slice(out, slice_skip(head, (size_t)slice_find(head, SLICE("\r\n"))));
+		end = slice_find(head, SLICE("\r\n"));
+		buffer_append_slice(out, end < 0 ? SLICE("\r\n\r\n") : slice_skip(head, (size_t)end));
 		break;
 	case SIM_GARBLED_NO_END:
-		buffer_append(out, head.data, head.length - 2);
+		buffer_append_slice(out, without_blank_line(head));
 		break;
 	case SIM_GARBLED_GZIP_CHUNKED:
 		append_with_line(out, head, SLICE("Transfer-Encoding: gzip, chunked\r\n"));
@@ -143,19 +156,21 @@ make_chunks_odd(struct sim_wire *wire)
 	struct buffer bytes = { 0 };
 	size_t start = wire->head_length;
 
-	if (slice_find(slice_of(wire->bytes.data, wire->head_length), SLICE("Transfer-Encoding: chunked\r\n")) < 0)
+	if (!wire->chunked)
 		return;
 	buffer_append(&bytes, wire->bytes.data, start);
 	for (size_t i = 1; i < wire->mark_count; i++) {
 		struct slice chunk = slice_of(wire->bytes.data + start, wire->marks[i].end - start);
-		size_t digits = (size_t)slice_find(chunk, SLICE("\r\n"));
+		ptrdiff_t digits = slice_find(chunk, SLICE("\r\n"));
 
 		start = wire->marks[i].end;
+		if (digits < 0)
+			fatal("simulator: a chunk without a size line");
 		buffer_append_string(&bytes, "000");
-		buffer_append(&bytes, chunk.data, digits);
+		buffer_append(&bytes, chunk.data, (size_t)digits);
 		buffer_append_string(&bytes, ";name=\"quoted; value\";flag\r\n");
 		if (i + 1 < wire->mark_count)
-			buffer_append_slice(&bytes, slice_skip(chunk, digits + 2));
+			buffer_append_slice(&bytes, slice_skip(chunk, (size_t)digits + 2));
 		else
 			buffer_append_string(&bytes, "x-trailer: dropped\r\nx-another: too\r\n\r\n");
 		wire->marks[i].end = bytes.length;
@@ -179,8 +194,7 @@ strikes_at_stage(const struct sim_fault *fault)
 static void
 cut(struct sim_wire *wire, const struct sim_fault *fault, size_t offset)
 {
-	bool chunked =
-	    slice_find(slice_of(wire->bytes.data, wire->head_length), SLICE("Transfer-Encoding: chunked\r\n")) >= 0;
+	bool final_chunk = fault->final_chunk && wire->chunked && offset >= wire->head_length;
 
 	if (offset > wire->bytes.length)
 		return;
@@ -188,9 +202,10 @@ cut(struct sim_wire *wire, const struct sim_fault *fault, size_t offset)
 		sim_wire_delay(wire, offset, fault->ms * 1000);
 		return;
 	}
-	sim_wire_cut(wire, offset, fault->end);
-	if (fault->final_chunk && chunked && wire->mark_count > 0) {
-		buffer_append_string(&wire->bytes, "0\r\n\r\n");
+	/* Without chunks nothing but the connection's end can end an answer early. */
+	sim_wire_cut(wire, offset, fault->final_chunk && !final_chunk ? SIM_END_CLOSE : fault->end);
+	if (final_chunk && wire->mark_count > 0) {
+		buffer_append_slice(&wire->bytes, CHUNK_LAST);
 		wire->marks[wire->mark_count - 1].end = wire->bytes.length;
 	}
 }
@@ -199,11 +214,17 @@ void
 sim_faults_change_wire(struct sim_fault *const *struck, size_t count, struct sim_wire *wire)
 {
 	struct strike strikes[SIM_FAULTS_MAX];
+	bool odd_chunks = false;
 
+	/* Chunks before heads: a garbled head may speak of chunks that are not there. */
+	for (size_t i = 0; i < count; i++) {
+		if (struck[i]->kind == SIM_FAULT_ODD_CHUNKS)
+			odd_chunks = true;
+	}
+	if (odd_chunks)
+		make_chunks_odd(wire);
 	for (size_t i = 0; i < count; i++) {
 		change_head(struck[i], wire);
-		if (struck[i]->kind == SIM_FAULT_ODD_CHUNKS)
-			make_chunks_odd(wire);
 		if (struck[i]->kind == SIM_FAULT_CLOSE_AFTER)
 			wire->end = SIM_END_CLOSE;
 	}

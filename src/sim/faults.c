@@ -305,7 +305,7 @@ change_line_ends(struct sim_answer *answer, bool crlf)
 	struct buffer body = { 0 };
 	size_t start = 0;
 
-	if (!answer->event_stream)
+	if (!answer->event_stream || answer->body.data == NULL)
 		return;
 	for (size_t i = 0; i < answer->piece_count; i++) {
 		for (; start < answer->pieces[i].end; start++) {

@@ -6,6 +6,12 @@
 
 #include "base/memory.h"
 
+struct sim_reader
+sim_reader_begin(char *fault, size_t fault_size)
+{
+	return (struct sim_reader){ .fault = fault, .fault_size = fault_size, .failed = false };
+}
+
 void
 sim_reader_fail(struct sim_reader *reader, const char *path, const char *format, ...)
 {

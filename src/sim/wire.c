@@ -121,6 +121,7 @@ sim_wire_frame(struct sim_wire *wire, const struct sim_answer *answer, unsigned 
 	if (framed.framing == SIM_FRAMING_UNTIL_CLOSE || framed.close)
 		keep_alive = false;
 	chunked = framed.framing == SIM_FRAMING_CHUNKED;
+	wire->chunked = chunked;
 
 	buffer_reserve(&wire->bytes,
 	    256 + framed.fields.length + framed.body.length + framed.piece_count * (chunked ? 12 : 0));

@@ -95,6 +95,13 @@ every_fault_looks_as_it_should(void **state)
 		{ "{\"fault\":\"line_ends\",\"form\":\"crlf\"}", CHAT_STREAM_BODY, "whole", 200,
 		    "data: [DONE]\r\n\r\n" },
 		{ "{\"fault\":\"line_ends\",\"form\":\"cr\"}", CHAT_STREAM_BODY, "whole", 200, "data: [DONE]\r\r" },
+		{ "[{\"fault\":\"garbled_head\",\"form\":\"length_and_chunked\"},{\"fault\":\"odd_chunks\"}]",
+		    CHAT_BODY, "malformed", 0, NULL },
+		{ "[{\"fault\":\"garbled_head\",\"form\":\"bare_lf\"},{\"fault\":\"garbled_head\",\"form\":"
+		  "\"bad_status\"},{\"fault\":\"wrong_length\"}]",
+		    CHAT_BODY, "malformed", 0, NULL },
+		{ "{\"fault\":\"truncate\",\"stage\":\"at_byte\",\"at\":9,\"form\":\"final_chunk\"}", CHAT_BODY,
+		    "closed in body", 200, "{\"choices" },
 		{ "[{\"fault\":\"stall\",\"stage\":\"at_event\",\"at\":1,\"ms\":20},{\"fault\":\"truncate\",\"stage\":"
 		  "\"at_event\","
 		  "\"at\":3}]",
@@ -333,6 +340,7 @@ static void
 requests_may_come_in_pieces_or_together(void **state)
 {
 	struct sim *sim = start(ONE_RESOURCE("", ""));
+	struct timespec pause = { .tv_nsec = 20000000 };
 	struct buffer request = { 0 };
 	struct reply reply;
 	int fd = dial(sim_port(sim, 0));
@@ -347,6 +355,14 @@ requests_may_come_in_pieces_or_together(void **state)
 		send_text(fd, request.data + i, 1);
 	read_reply(fd, &reply);
 	CHECK_NUMBER("a byte at a time, chunked", reply.head.status, 200);
+	reply_free(&reply);
+	/* With a fault installed the head is looked at before the body comes. */
+	install(sim, "{\"fault\":\"reset\",\"stage\":\"request\",\"path\":\"elsewhere\"}");
+	send_request(fd, "POST", CHAT, "Content-Type: application/json\r\nContent-Length: 15\r\n", NULL);
+	nanosleep(&pause, NULL);
+	send_text(fd, "{\"messages\":[]}", 15);
+	read_reply(fd, &reply);
+	CHECK_NUMBER("head and body apart", reply.head.status, 200);
 	reply_free(&reply);
 	buffer_clear(&request);
 	for (unsigned i = 0; i < 20; i++)
