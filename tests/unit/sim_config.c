@@ -152,10 +152,10 @@ static void
 every_fault_that_is_documented_can_be_installed(void **state)
 {
 	static const char *const descriptions[] = {
-		"{\"fault\":\"status\",\"status\":503,\"headers\":{\"retry-after\":\"1\"},\"body\":{\"a\":1},\"early\":"
-		"true}",
-		"{\"fault\":\"throttle\",\"ms\":5,\"form\":\"date\",\"resource\":\"a\",\"deployment\":\"*\",\"path\":"
-		"\"chat\"}",
+		"{\"fault\":\"status\",\"status\":503,\"headers\":{\"retry-after\":\"1\"},\"body\":{\"a\":1}}",
+		"{\"fault\":\"status\",\"early\":true}",
+		"{\"fault\":\"throttle\",\"ms\":5,\"form\":\"date\"}",
+		"{\"fault\":\"throttle\",\"resource\":\"a\",\"deployment\":\"*\",\"path\":\"chat\"}",
 		"{\"fault\":\"headers\",\"headers\":{\"x-ms-spillover-from-deployment\":\"ptu\"},\"count\":3,\"skip\":"
 		"2}",
 		"{\"fault\":\"stream_error\",\"at\":2,\"status\":500,\"form\":\"response_failed\",\"stream\":true}",

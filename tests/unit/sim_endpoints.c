@@ -528,8 +528,7 @@ it_does_not_start_on_what_it_cannot_do(void **state)
 		"{}",
 		"{\"resources\":[{\"name\":\"a\",\"address\":\"localhost\"}]}",
 		"{\"resources\":[{\"name\":\"a\",\"address\":\"192.0.2.1\"}]}",
-		"{\"resources\":[{\"name\":\"a\",\"tls\":{\"certificate_file\":\"/none\",\"private_key_file\":\"/"
-		"none\"}}]}",
+		"{\"resources\":[{\"name\":\"a\",\"tls\":{\"certificate_file\":\"/x\",\"private_key_file\":\"/x\"}}]}",
 		"{\"resources\":[{\"name\":\"a\"}],\"faults\":[{}]}",
 	};
 
