@@ -110,17 +110,21 @@ def test_bytes_without_a_request_are_nobodys_answer(stage):
 
 def test_an_early_answer_does_not_stay_in_the_pool(stage):
     """A backend that answers before it has read the whole body leaves the connection in an unclear state."""
+    gate = answers.Gate()
+
     def early(exchange):
         if len(exchange.backend.requests) == 1:
             answers.ok()(exchange)
+            gate.wait(exchange)  # nothing is read meanwhile: the body cannot have left the daemon
             exchange.wait_until_gone()
             return True
         return False
 
     backend = stage.backend(before_body=early)
     daemon = stage.daemon([backend], workers=1)
-    body = b'{"x":"' + b"y" * 8_000_000 + b'"}'
+    body = b'{"x":"' + b"y" * 30_000_000 + b'"}'
     with daemon.client() as client:
         assert client.call("POST", CHAT_PATH, body=body).status == 200
+    gate.open()
     assert daemon.call("POST", CHAT_PATH, body=b"{}").status == 200
     assert [request.connection for request in backend.requests] == [1, 2]
