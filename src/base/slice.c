@@ -44,7 +44,7 @@ bool
 slice_starts_with(struct slice slice, struct slice prefix)
 {
 	return slice.length >= prefix.length &&
-	       (prefix.length == 0 || memcmp(slice.data, prefix.data, prefix.length) == 0);
+	    (prefix.length == 0 || memcmp(slice.data, prefix.data, prefix.length) == 0);
 }
 
 bool

@@ -138,8 +138,8 @@ static void
 lines_and_trailers_are_capped(void **state)
 {
 	(void)state;
-	CHECK_NUMBER(
-	    "an extension that fits", read_many("1;", 'a', CHUNK_LINE_MAX_BYTES - 3, "\r\na\r\n0\r\n\r\n"), BODY_DONE);
+	CHECK_NUMBER("an extension that fits", read_many("1;", 'a', CHUNK_LINE_MAX_BYTES - 3, "\r\na\r\n0\r\n\r\n"),
+	    BODY_DONE);
 	CHECK_NUMBER("an extension that does not", read_many("1;", 'a', CHUNK_LINE_MAX_BYTES, "\r\na\r\n0\r\n\r\n"),
 	    BODY_MALFORMED);
 	CHECK_NUMBER("white space that does not end", read_many("1", ' ', CHUNK_LINE_MAX_BYTES, ""), BODY_MALFORMED);
@@ -192,9 +192,9 @@ the_head_says_how_a_body_ends(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
-		struct response_head head = {
-			.status = rows[i].status, .chunked = rows[i].chunked, .content_length = rows[i].length
-		};
+		struct response_head head = { .status = rows[i].status,
+			.chunked = rows[i].chunked,
+			.content_length = rows[i].length };
 		struct body_reader reader;
 		size_t payload, consumed;
 		char bytes[] = "0\r\n\r\n";

@@ -207,8 +207,8 @@ some_fields_go_upstream(void **state)
 		headers_write_upstream(&head.headers, &out);
 		CHECK_TEXT(rows[i].behaviour, buffer_slice(&out), rows[i].want);
 	}
-	read_fields(
-	    "A: b\r\nApi-Key: 1\r\nauthorization: 2\r\nOcp-Apim-Subscription-Key: 3\r\nCookie: 4\r\n", &text, &head);
+	read_fields("A: b\r\nApi-Key: 1\r\nauthorization: 2\r\nOcp-Apim-Subscription-Key: 3\r\nCookie: 4\r\n", &text,
+	    &head);
 	buffer_clear(&out);
 	headers_write_credentials(&head.headers, &out);
 	CHECK_TEXT("the caller's own", buffer_slice(&out),

@@ -46,8 +46,8 @@ boundaries_are_read_from_the_type(void **state)
 		size_t length = strlen(rows[i].type);
 		char *type = exact_copy(rows[i].type, length);
 		struct slice boundary = SLICE_EMPTY;
-		CHECK(
-		    rows[i].behaviour, multipart_boundary(slice_of(type, length), &boundary) == (rows[i].want != NULL));
+		CHECK(rows[i].behaviour,
+		    multipart_boundary(slice_of(type, length), &boundary) == (rows[i].want != NULL));
 		if (rows[i].want)
 			CHECK_TEXT(rows[i].behaviour, boundary, rows[i].want);
 		free(type);

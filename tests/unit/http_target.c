@@ -8,7 +8,7 @@ targets_are_taken_or_refused(void **state)
 {
 	static const struct {
 		const char *behaviour, *raw, *path; /* no path: refused */
-		const char *query; /* none: there is no '?' */
+		const char *query;                  /* none: there is no '?' */
 	} rows[] = {
 		{ "the root", "/", "/", NULL },
 		{ "a path", "/openai/v1/chat", "/openai/v1/chat", NULL },
