@@ -126,6 +126,10 @@ void exchange_next(struct exchange *exchange, uint64_t now_ms);
 void exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, const char *reason,
     uint64_t now_ms);
 
+/* Adds to the attempts header: outcome, or NULL for the answer's status, and how long the backend rests for it. */
+void exchange_note_attempt(struct exchange *exchange, const struct attempt *attempt, const char *outcome,
+    uint64_t rest_ms);
+
 /* The caller has gone, or does not take its answer: everything is cancelled. */
 void exchange_cancel(struct exchange *exchange, const char *reason);
 /* The caller's connection has taken everything that was queued. */

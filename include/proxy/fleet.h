@@ -36,7 +36,8 @@ struct fleet {
 	struct deployment_table *table; /* borrowed; the process's */
 	struct fleet_backend *backends;
 	size_t count;
-	uint16_t *served; /* [caller's deployment number][backend]: the number of the backend's own name */
+	bool has_passthrough; /* some backend takes the caller's own credentials */
+	uint16_t *served;     /* [caller's deployment number][backend]: the number of the backend's own name */
 	unsigned served_rows;
 	struct upstream_limits limits;
 	_Atomic uint32_t references;

@@ -19,8 +19,8 @@ throttled(void)
 	return (struct verdict){ .retry = true, .scope = REST_PAIR, .reason = REST_THROTTLED, .use_hint = true };
 }
 
-/* 501 and 505 to 519 say what the backend cannot do, and resting would not teach it; 529 is an overload in the dialect
- * of some gateways, and the rest from 520 up are failures between one of them and its origin. */
+/* 505 to 519 say what the backend cannot do, and resting would not teach it; 529 is an overload in the dialect of some
+ * gateways, and the rest from 520 up are failures between one of them and its origin. */
 static bool
 is_server_error(unsigned status)
 {
@@ -42,6 +42,8 @@ judge_answer(const struct outcome *outcome, uint64_t server_error_ms)
 		}
 		return verdict;
 	}
+	if (outcome->status == 501) /* it cannot, another may; resting would not teach it */
+		return rest_and_retry(REST_NOBODY, REST_NONE, 0);
 	if ((outcome->status == 401 || outcome->status == 403) && outcome->injected_credentials) {
 		/* A 403 on a file may be that resource's policy; on a deployment it is the role that is missing. */
 		if (outcome->inference)

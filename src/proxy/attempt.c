@@ -582,7 +582,7 @@ read_head(struct attempt *attempt, const struct response_head *head, uint64_t no
 
 /* Keeps the fields that go to the caller, for the commit or for a kept error answer. */
 static void
-keep_lines(struct attempt *attempt, const struct response_head *head)
+keep_lines(struct attempt *attempt, const struct response_head *head, size_t head_length)
 {
 	struct exchange *exchange = attempt->exchange;
 	struct buffer *lines = attempt->mode == MODE_ERROR ? &exchange->kept.head_lines : &exchange->answer_lines;
@@ -590,6 +590,7 @@ keep_lines(struct attempt *attempt, const struct response_head *head)
 	if (attempt->mode == MODE_ERROR && attempt->status == 429)
 		return; /* never passed on: the caller gets a 429 of our own, with a wait that is true */
 	buffer_clear(lines);
+	buffer_reserve(lines, head_length);
 	headers_write_downstream(&head->headers, true, lines);
 	if (attempt->mode != MODE_ERROR)
 		return;
@@ -621,10 +622,11 @@ learn_deployment(struct attempt *attempt)
 
 /* A whole head. rest: the bytes behind it. */
 static void
-take_head(struct attempt *attempt, const struct response_head *head, char *rest, size_t length, uint64_t now_ms)
+take_head(struct attempt *attempt, const struct response_head *head, size_t head_length, char *rest, size_t length,
+    uint64_t now_ms)
 {
 	read_head(attempt, head, now_ms);
-	keep_lines(attempt, head);
+	keep_lines(attempt, head, head_length);
 	attempt->phase = ATTEMPT_BODY;
 	if (!attempt->request_done)
 		stream_want_write(&attempt->upstream->stream, false);
@@ -697,7 +699,7 @@ take_answer(struct attempt *attempt, char *data, size_t length, uint64_t now_ms)
 		data += head_length;
 		length -= head_length;
 		if (head->status >= 200)
-			take_head(attempt, head, data, length, now_ms);
+			take_head(attempt, head, head_length, data, length, now_ms);
 	}
 	buffer_free(&joined);
 }

@@ -308,13 +308,24 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 
 /* ---- outcomes -------------------------------------------------------------------------------------------------- */
 
-static void
-note_attempt(struct exchange *exchange, const struct attempt *attempt, const char *outcome, uint64_t rest_ms)
+void
+exchange_note_attempt(struct exchange *exchange, const struct attempt *attempt, const char *outcome, uint64_t rest_ms)
 {
-	buffer_append_format(&exchange->attempts_text, "%s%s=%s", exchange->attempts_text.length > 0 ? "," : "",
-	    attempt->via->config->name, outcome);
-	if (rest_ms > 0)
-		buffer_append_format(&exchange->attempts_text, "(%llums)", (unsigned long long)rest_ms);
+	struct buffer *text = &exchange->attempts_text;
+
+	if (text->length > 0)
+		buffer_append_byte(text, ',');
+	buffer_append_string(text, attempt_backend_name(attempt));
+	buffer_append_byte(text, '=');
+	if (outcome != NULL)
+		buffer_append_string(text, outcome);
+	else
+		buffer_append_u64(text, attempt->status);
+	if (rest_ms == 0)
+		return;
+	buffer_append_byte(text, '(');
+	buffer_append_u64(text, rest_ms);
+	buffer_append_string(text, "ms)");
 }
 
 /* A 429 for a name that is not in the table yet: the backend knows it, so it gets a number to rest under. */
@@ -376,7 +387,7 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 		verdict.scope = REST_NOBODY;
 	rest_ms = let_rest(attempt, &verdict, now_ms);
 	access_failed(attempt, outcome_name(outcome, name), reason);
-	note_attempt(exchange, attempt, name, rest_ms);
+	exchange_note_attempt(exchange, attempt, name, rest_ms);
 	exchange->tally.request_was_sent = exchange->tally.request_was_sent || outcome->request_sent;
 	exchange->tally.timed_out = exchange->tally.timed_out || outcome->kind == OUTCOME_TIMEOUT;
 	exchange->tally.throttled = exchange->tally.throttled || verdict.reason == REST_THROTTLED;
@@ -444,7 +455,7 @@ exchange_cancel(struct exchange *exchange, const char *reason)
 	if (exchange->state == CLOSED)
 		return;
 	if (exchange->attempt != NULL) {
-		note_attempt(exchange, exchange->attempt, "cancelled", 0);
+		exchange_note_attempt(exchange, exchange->attempt, "cancelled", 0);
 		attempt_end(exchange->attempt, false, now_ms);
 	}
 	exchange->broken = true;

@@ -109,6 +109,7 @@ fleet_new(struct config *config, const struct fleet *previous, struct deployment
 		struct endpoint_settings settings = endpoint_settings_of(&config->backends[i]);
 
 		backend->config = &config->backends[i];
+		fleet->has_passthrough = fleet->has_passthrough || backend->config->auth.type == AUTH_PASSTHROUGH;
 		backend->endpoint = find_endpoint(fleet, i, &settings);
 		if (backend->endpoint == NULL && previous != NULL)
 			backend->endpoint = find_endpoint(previous, previous->count, &settings);

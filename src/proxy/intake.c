@@ -279,8 +279,10 @@ exchange_begin(struct client *client, struct slice bytes, enum head_status statu
 	}
 	if (answer_own_path(exchange, now_ms) || refuse_by_head(exchange, head))
 		return;
+	buffer_reserve(&exchange->upstream_lines, bytes.length);
 	headers_write_upstream(&head->headers, &exchange->upstream_lines);
-	headers_write_credentials(&head->headers, &exchange->credential_lines);
+	if (exchange->fleet->has_passthrough)
+		headers_write_credentials(&head->headers, &exchange->credential_lines);
 	invite_body(exchange, head, now_ms);
 }
 

@@ -147,8 +147,7 @@ commit(struct attempt *attempt, struct slice data, bool last, uint64_t now_ms)
 	exchange->held = (struct buffer){ 0 };
 	exchange->status = attempt->status;
 	exchange->first_byte_ms = now_ms;
-	buffer_append_format(&exchange->attempts_text, "%s%s=%u", exchange->attempts_text.length > 0 ? "," : "",
-	    attempt_backend_name(attempt), attempt->status);
+	exchange_note_attempt(exchange, attempt, NULL, 0);
 	buffer_reserve(&head, exchange->answer_lines.length + 512);
 	answer_write_status(&head, attempt->status);
 	buffer_append_slice(&head, buffer_slice(&exchange->answer_lines));

@@ -12,6 +12,10 @@
 
 #define SERVER_ERROR_MS 10000U
 
+#define ELSEWHERE \
+	{ \
+		.retry = true \
+	}
 #define PASS \
 	{ \
 		.success = true \
@@ -79,7 +83,7 @@ static const struct {
 	{ "529, overloaded", ANSWER(529), SERVER_ERROR },
 	{ "599", ANSWER(599), SERVER_ERROR },
 	{ "a status beyond all sense", ANSWER(999), SERVER_ERROR },
-	{ "501 passes", ANSWER(501), PASS },
+	{ "501 is tried elsewhere, and nobody rests", ANSWER(501), ELSEWHERE },
 	{ "505 passes", ANSWER(505), PASS },
 	{ "511 passes", ANSWER(511), PASS },
 	{ "519 passes", ANSWER(519), PASS },
