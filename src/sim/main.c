@@ -112,8 +112,11 @@ load(const struct options *options)
 	    : json_loadb(demo.data, demo.length, 0, &error);
 
 	if (root == NULL) {
-		fprintf(stderr, "aoai-sim: %s: line %d, column %d: %s\n",
-		    options->config_file != NULL ? options->config_file : "demo", error.line, error.column, error.text);
+		if (error.line < 0)
+			fprintf(stderr, "aoai-sim: %s\n", error.text);
+		else
+			fprintf(stderr, "aoai-sim: %s: line %d, column %d: %s\n", options->config_file, error.line,
+			    error.column, error.text);
 		return NULL;
 	}
 	if (options->config_file == NULL)

@@ -156,8 +156,7 @@ every_fault_that_is_documented_can_be_installed(void **state)
 		"{\"fault\":\"status\",\"early\":true}",
 		"{\"fault\":\"throttle\",\"ms\":5,\"form\":\"date\"}",
 		"{\"fault\":\"throttle\",\"resource\":\"a\",\"deployment\":\"*\",\"path\":\"chat\"}",
-		"{\"fault\":\"headers\",\"headers\":{\"x-ms-spillover-from-deployment\":\"ptu\"},\"count\":3,\"skip\":"
-		"2}",
+		"{\"fault\":\"headers\",\"headers\":{\"x-spilt\":\"ptu\"},\"count\":3,\"skip\":2}",
 		"{\"fault\":\"stream_error\",\"at\":2,\"status\":500,\"form\":\"response_failed\",\"stream\":true}",
 		"{\"fault\":\"stall\",\"stage\":\"at_event\",\"at\":2,\"ms\":10,\"probability\":0.5}",
 		"{\"fault\":\"stall\",\"stage\":\"request\"}",
