@@ -45,7 +45,7 @@ void sim_stop(struct sim **sim);
 
 /* Three resources openai1 to openai3 on any free ports, with deployments gpt-4o, gpt-4o-mini and
  * text-embedding-3-small and the keys demo-key-1 to demo-key-3. Three requests to openai1's gpt-4o exhaust its quota for
- * 12 seconds. */
+ * about 12 seconds. */
 struct slice sim_demo_config(void);
 
 #endif

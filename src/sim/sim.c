@@ -164,7 +164,7 @@ struct slice
 sim_demo_config(void)
 {
 	return SLICE("{\"record\":0,\"resources\":[" DEMO_RESOURCE("1", "East US",
-	    "\"requests_per_minute\":15,\"request_window_ms\":12000") "," DEMO_RESOURCE("2", "Sweden Central",
+	    "\"requests_per_minute\":12,\"request_window_ms\":14000") "," DEMO_RESOURCE("2", "Sweden Central",
 	    "\"tokens_per_minute\":100000") "," DEMO_RESOURCE("3", "France Central",
 	    "\"tokens_per_minute\":100000") "]}");
 }

@@ -511,7 +511,7 @@ the_demo_shows_a_quota_run_out(void **state)
 		CHECK_NUMBER("three are answered", reply.head.status, i < 3 ? 200 : 429);
 		if (i == 3)
 			CHECK("the fourth waits about 12 s",
-			    slice_to_u64(field_of(&reply, "retry-after"), &seconds) && seconds >= 8 && seconds <= 12);
+			    slice_to_u64(field_of(&reply, "retry-after"), &seconds) && seconds >= 10 && seconds <= 14);
 		reply_free(&reply);
 		close(fd);
 	}
