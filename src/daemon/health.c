@@ -24,6 +24,7 @@ parse_url(const char *url, struct health_target *target)
 	struct slice rest = slice_from(url);
 	ptrdiff_t slash;
 	size_t length;
+	bool has_port;
 
 	target->secure = slice_starts_with(rest, SLICE("https://"));
 	if (!target->secure && !slice_starts_with(rest, SLICE("http://")))
@@ -33,10 +34,12 @@ parse_url(const char *url, struct health_target *target)
 	length = slash < 0 ? rest.length : (size_t)slash;
 	if (length == 0 || length + 8 >= sizeof(target->authority))
 		return false;
-	snprintf(target->authority, sizeof(target->authority), "%.*s", (int)length, rest.data);
+	has_port = memchr(rest.data, ':', length) != NULL && rest.data[length - 1] != ']';
+	snprintf(target->authority, sizeof(target->authority), "%.*s%s", (int)length, rest.data,
+	    has_port             ? ""
+		: target->secure ? ":443"
+				 : ":80");
 	snprintf(target->path, sizeof(target->path), "%s", slash < 0 ? "/healthz" : rest.data + slash);
-	if (strrchr(target->authority, ':') == NULL || target->authority[length - 1] == ']')
-		strncat(target->authority, target->secure ? ":443" : ":80", sizeof(target->authority) - length - 1);
 	return true;
 }
 

@@ -46,7 +46,7 @@ is_digit(char c)
 
 struct decimal {
 	bool negative;
-	uint64_t whole; /* saturates */
+	uint64_t whole;      /* saturates */
 	uint64_t millionths; /* rounded up; may be a whole one */
 };
 
@@ -183,7 +183,7 @@ static bool
 take_time_of_day(struct slice *text, struct date *date)
 {
 	return take_digits(text, 2, &date->hour) && take_literal(text, ":") && take_digits(text, 2, &date->minute) &&
-	       take_literal(text, ":") && take_digits(text, 2, &date->second);
+	    take_literal(text, ":") && take_digits(text, 2, &date->second);
 }
 
 /* Days since 1970-01-01 in the Gregorian calendar, counting years from March so that the leap day comes last. */
@@ -206,7 +206,7 @@ date_to_unix_ms(const struct date *date, int64_t *unix_ms)
 	    date->minute > 59 || date->second > 60)
 		return false;
 	*unix_ms = days_from_date(date) * MS_PER_DAY + (int64_t)date->hour * MS_PER_HOUR +
-		   (int64_t)date->minute * MS_PER_MINUTE + (int64_t)date->second * MS_PER_SECOND;
+	    (int64_t)date->minute * MS_PER_MINUTE + (int64_t)date->second * MS_PER_SECOND;
 	return true;
 }
 

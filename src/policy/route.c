@@ -72,7 +72,7 @@ has_deployment_path(struct slice operation)
 		LITERAL("/embeddings") };
 
 	return is_one_of(without_final_slash(operation), exactly, ARRAY_COUNT(exactly)) ||
-	       slice_starts_with(operation, SLICE("/images/")) || slice_starts_with(operation, SLICE("/audio/"));
+	    slice_starts_with(operation, SLICE("/images/")) || slice_starts_with(operation, SLICE("/audio/"));
 }
 
 /* The operations whose POST names the model that does the work. Of what stands below /responses all but these two
@@ -85,7 +85,7 @@ is_model_operation(struct slice operation)
 		LITERAL("/video/generations/jobs") };
 
 	return has_deployment_path(operation) ||
-	       is_one_of(without_final_slash(operation), exactly, ARRAY_COUNT(exactly));
+	    is_one_of(without_final_slash(operation), exactly, ARRAY_COUNT(exactly));
 }
 
 /* The model list, or one entry of it. */
@@ -221,8 +221,8 @@ write_deployment(struct slice raw, struct slice name, struct buffer *out)
 
 /* OpenAI style on Azure's deployment path. The caller's own api-version would be meant for another dialect. */
 static void
-write_deployment_form(
-    const struct route *route, struct slice query, const struct upstream_target *target, struct buffer *out)
+write_deployment_form(const struct route *route, struct slice query, const struct upstream_target *target,
+    struct buffer *out)
 {
 	buffer_append_string(out, "/openai/deployments/");
 	percent_encode_segment(target->deployment, out);
@@ -235,8 +235,8 @@ write_deployment_form(
 }
 
 void
-route_write_upstream(
-    const struct route *route, struct slice query, const struct upstream_target *target, struct buffer *out)
+route_write_upstream(const struct route *route, struct slice query, const struct upstream_target *target,
+    struct buffer *out)
 {
 	buffer_append_slice(out, target->prefix);
 	switch (route->kind) {

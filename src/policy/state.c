@@ -28,8 +28,8 @@ rest_begin(struct rest *rest, uint64_t until_ms, enum rest_reason reason)
 	uint64_t current = atomic_load_explicit(&rest->word, memory_order_relaxed);
 
 	while (word_until_ms(current) < until) {
-		if (atomic_compare_exchange_weak_explicit(
-			&rest->word, &current, wanted, memory_order_relaxed, memory_order_relaxed))
+		if (atomic_compare_exchange_weak_explicit(&rest->word, &current, wanted, memory_order_relaxed,
+			memory_order_relaxed))
 			return true;
 	}
 	return false;
@@ -72,8 +72,9 @@ rest_take_probe(struct rest *rest, uint64_t now_ms, uint64_t lease_ms)
 	if (word == 0 || now_ms < word_until_ms(word))
 		return false;
 	/* Strong, and once: who loses against another has no business to try again. */
-	return current <= now_ms && atomic_compare_exchange_strong_explicit(&rest->probe_until_ms, &current,
-					lease_until, memory_order_relaxed, memory_order_relaxed);
+	return current <= now_ms &&
+	    atomic_compare_exchange_strong_explicit(&rest->probe_until_ms, &current, lease_until, memory_order_relaxed,
+		memory_order_relaxed);
 }
 
 /* A probe that outlived its lease may here end its successor's: then a second one goes early, which does no harm. */
@@ -89,8 +90,8 @@ rest_succeeded(struct rest *rest, uint64_t now_ms)
 	uint64_t current = atomic_load_explicit(&rest->word, memory_order_relaxed);
 
 	while (current != 0 && word_until_ms(current) <= now_ms) {
-		if (atomic_compare_exchange_weak_explicit(
-			&rest->word, &current, 0, memory_order_relaxed, memory_order_relaxed))
+		if (atomic_compare_exchange_weak_explicit(&rest->word, &current, 0, memory_order_relaxed,
+			memory_order_relaxed))
 			return true;
 	}
 	return false;

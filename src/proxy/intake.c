@@ -53,9 +53,7 @@ refuse_head(struct exchange *exchange, enum head_status status, const char *faul
 		exchange_refuse(exchange, 505, "http_version_not_supported",
 		    "Only HTTP/1.1 and HTTP/1.0 are spoken here.");
 		return;
-	case HEAD_CODING_UNSUPPORTED:
-		exchange_refuse(exchange, 501, "not_implemented", "The only transfer coding supported is chunked.");
-		return;
+	case HEAD_CODING_UNSUPPORTED: /* as nginx and HAProxy do: what a lenient parser might read differently is refused */
 	case HEAD_COMPLETE:
 	case HEAD_MALFORMED:
 		exchange_refuse(exchange, 400, "malformed_request",

@@ -190,8 +190,8 @@ takes_the_base_path_off(void **state)
 
 		route_find(slice_from(based[i].path), slice_from(based[i].base), METHOD_POST, &route);
 		if (route.kind != based[i].kind || !is_text(route.path, based[i].want_path))
-			fail_msg(
-			    "%s: kind %d, path \"%.*s\"", based[i].behaviour, (int)route.kind, SLICE_PRINT(route.path));
+			fail_msg("%s: kind %d, path \"%.*s\"", based[i].behaviour, (int)route.kind,
+			    SLICE_PRINT(route.path));
 	}
 }
 

@@ -154,7 +154,7 @@ check_chosen(const struct candidate *candidates, size_t count, const struct cand
 		assert_true(chosen->priority <= candidates[i].priority);
 		if (chosen->priority == candidates[i].priority)
 			assert_true((uint64_t)chosen->in_flight * candidates[i].weight <=
-				    (uint64_t)candidates[i].in_flight * chosen->weight);
+			    (uint64_t)candidates[i].in_flight * chosen->weight);
 	}
 }
 

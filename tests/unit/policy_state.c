@@ -336,8 +336,8 @@ bounds_what_is_learned_and_configured_apart(void **state)
 	assert_int_equal(deployment_learn(table, SLICE("two-more")), DEPLOYMENT_OTHER);
 
 	for (unsigned i = 1; i < DEPLOYMENTS_CONFIGURED_MAX; i++)
-		assert_int_not_equal(
-		    deployment_add_configured(table, numbered(name, sizeof(name), "configured", i)), DEPLOYMENT_OTHER);
+		assert_int_not_equal(deployment_add_configured(table, numbered(name, sizeof(name), "configured", i)),
+		    DEPLOYMENT_OTHER);
 	assert_int_equal(deployment_add_configured(table, SLICE("beyond")), DEPLOYMENT_OTHER);
 	assert_int_equal(deployment_add_configured(table, SLICE("learned-8")), 9);
 	assert_int_equal(deployment_learn(table, SLICE("two-more")), DEPLOYMENT_OTHER);
@@ -359,8 +359,8 @@ learn_names(void *context)
 	random_seed(&random, (uint64_t)(uintptr_t)&random);
 	for (int i = 0; i < ROUNDS; i++) {
 		/* Of twice as many names as there is room for. */
-		struct slice name = numbered(
-		    text, sizeof(text), "name", (unsigned)random_below(&random, UINT64_C(2) * DEPLOYMENTS_LEARNED_MAX));
+		struct slice name = numbered(text, sizeof(text), "name",
+		    (unsigned)random_below(&random, UINT64_C(2) * DEPLOYMENTS_LEARNED_MAX));
 		unsigned number =
 		    i % 2 == 0 ? deployment_learn(crowd->table, name) : deployment_find(crowd->table, name);
 
