@@ -112,7 +112,7 @@ struct exchange {
 
 /* A head has been read, or was too bad to be read (status not HEAD_COMPLETE). Copies what it needs. The exchange is
  * client->exchange from then on; its body follows with exchange_body(). */
-void exchange_begin(struct client *client, struct slice head, enum head_status status, uint64_t now_ms);
+void exchange_begin(struct client *client, struct slice head_bytes, enum head_status status, uint64_t now_ms);
 
 /* Body bytes from the caller; rewritten in place. *consumed: how many were this request's. */
 void exchange_body(struct exchange *exchange, char *data, size_t length, size_t *consumed, uint64_t now_ms);

@@ -1,6 +1,7 @@
 /* aoai-lb --health: the image has no shell and no curl, so the daemon asks itself. */
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,7 +78,7 @@ open_connection(const struct health_target *target, SSL_CTX *context)
 
 	if (bio == NULL)
 		return NULL;
-	if (BIO_set_conn_hostname(bio, target->authority) == 1 && BIO_do_connect(bio) == 1)
+	if (BIO_ctrl(bio, BIO_C_SET_CONNECT, 0, (void *)(uintptr_t)target->authority) == 1 && BIO_do_connect(bio) == 1)
 		return bio;
 	BIO_free_all(bio);
 	return NULL;

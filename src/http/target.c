@@ -192,14 +192,16 @@ parameter_next(struct slice *query, bool *more, struct parameter *parameter)
 {
 	if (!*more)
 		return false;
-	const char *and = query->length > 0 ? memchr(query->data, '&', query->length) : NULL;
+	const char *ampersand = query->length > 0 ? memchr(query->data, '&', query->length) : NULL;
 	struct slice whole = *query;
-	*more = and != NULL;
-	if (and) {
-		whole.length = (size_t)(and-query->data);
+	*more = ampersand != NULL;
+	if (ampersand) {
+		whole.length = (size_t)(ampersand - query->data);
 		*query = slice_skip(*query, whole.length + 1);
 	}
-	const char *equals = whole.length > 0 ? memchr(whole.data, '=', whole.length) : NULL;
+	/* The bound tells the compiler what no length exceeds. */
+	const char *equals =
+	    whole.length > 0 && whole.length < PTRDIFF_MAX ? memchr(whole.data, '=', whole.length) : NULL;
 	parameter->whole = whole;
 	parameter->name = equals ? slice_of(whole.data, (size_t)(equals - whole.data)) : whole;
 	parameter->value = equals ? slice_skip(whole, parameter->name.length + 1) : SLICE_EMPTY;

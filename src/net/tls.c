@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -81,7 +82,9 @@ tls_client_new(SSL_CTX *context, const char *server_name, bool verify)
 	if (ssl == NULL)
 		fatal("tls: OpenSSL gives no connection");
 	SSL_set_connect_state(ssl);
-	if (!is_literal && SSL_set_tlsext_host_name(ssl, server_name) != 1)
+	/* What SSL_set_tlsext_host_name() does, without its cast that drops const. */
+	if (!is_literal &&
+	    SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)server_name) != 1)
 		fatal("tls: the server name cannot be set");
 	if (!verify)
 		return ssl;

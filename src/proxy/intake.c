@@ -249,14 +249,14 @@ invite_body(struct exchange *exchange, const struct request_head *head, uint64_t
 }
 
 void
-exchange_begin(struct client *client, struct slice bytes, enum head_status status, uint64_t now_ms)
+exchange_begin(struct client *client, struct slice head_bytes, enum head_status status, uint64_t now_ms)
 {
 	struct exchange *exchange = exchange_new(client, now_ms);
 	struct request_head *head = &proxy_worker_of(client->worker)->request_head;
 	const char *fault = "a header line ends in a bare line feed";
 
 	if (status == HEAD_COMPLETE) {
-		status = head_parse_request(bytes, head);
+		status = head_parse_request(head_bytes, head);
 		fault = head->fault;
 	}
 	if (status != HEAD_COMPLETE) {
@@ -277,7 +277,7 @@ exchange_begin(struct client *client, struct slice bytes, enum head_status statu
 	}
 	if (answer_own_path(exchange, now_ms) || refuse_by_head(exchange, head))
 		return;
-	buffer_reserve(&exchange->upstream_lines, bytes.length);
+	buffer_reserve(&exchange->upstream_lines, head_bytes.length);
 	headers_write_upstream(&head->headers, &exchange->upstream_lines);
 	if (exchange->fleet->has_passthrough)
 		headers_write_credentials(&head->headers, &exchange->credential_lines);
