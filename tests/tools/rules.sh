@@ -48,11 +48,15 @@ for room in base http policy config net proxy identity admin sim bench; do
 	done
 done
 
-# What image builders cannot all read.
-report "the Dockerfile: no syntax line, no digest, no heredoc; an unprivileged user and a health check" "$(
-	grep -nE '^#[[:space:]]*syntax=|@sha256:|<<' Dockerfile
-	for instruction in 'USER [1-9]' 'HEALTHCHECK ' 'ENTRYPOINT \['; do
-		grep -qE "^$instruction" Dockerfile || echo "Dockerfile: no $instruction"
+# Each instruction of the Dockerfile on one line, without comments.
+instructions=$(grep -vE '^[[:space:]]*#' Dockerfile | sed -e ':again' -e '/\\$/{' -e 'N' -e 's/\\\n[[:space:]]*//' -e 'b again' -e '}')
+known='FROM|RUN|WORKDIR|COPY|ADD|ENV|ARG|LABEL|USER|EXPOSE|HEALTHCHECK|ENTRYPOINT|CMD|STOPSIGNAL|VOLUME'
+report "the Dockerfile: an unknown instruction" "$(printf '%s\n' "$instructions" | grep -vE "^($known) [^ ]|^$")"
+report "the Dockerfile: not every image builder knows syntax lines, digests and heredocs" \
+	"$(grep -nE '^#[[:space:]]*syntax=|@sha256:|<<' Dockerfile)"
+report "the Dockerfile: an unprivileged user, a health check and an entry point, all without a shell" "$(
+	for instruction in 'USER [1-9]' 'HEALTHCHECK .*CMD \[".*"\]$' 'ENTRYPOINT \[".*"\]$'; do
+		printf '%s\n' "$instructions" | grep -qE "^$instruction" || echo "no $instruction"
 	done
 )"
 
