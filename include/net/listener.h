@@ -29,6 +29,8 @@ struct listener_settings {
 /* Binds and listens; accepts only after listener_start(). NULL with the reason in fault. */
 struct listener *listener_new(const struct listener_settings *settings, char *fault, size_t fault_size) MUST_CHECK;
 uint16_t listener_port(const struct listener *listener);
+/* From any thread. */
+void listener_set_cap(struct listener *listener, uint64_t max_connections);
 /* From the thread of base, or before it runs. */
 void listener_start(struct listener *listener, struct event_base *base);
 /* Takes what is already waiting, then closes the socket. From the thread of its base. */

@@ -76,6 +76,7 @@ struct attempt {
 	uint8_t dialect; /* enum openai_dialect */
 	bool saw_done;   /* [DONE], or the terminal event of Responses */
 	bool saw_content;
+	bool blameless;  /* it ran out of the request's own time */
 	bool cut_inside; /* the stream ended inside an event */
 
 	/* Clocks: all in ms, 0: not running. They stand still while the caller blocks. */

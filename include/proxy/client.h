@@ -57,6 +57,8 @@ struct client {
 	bool close_after; /* the connection ends with this answer */
 	bool abort_after; /* … and so that the caller can tell that it was cut short */
 	bool first_request;
+	bool draining;              /* closed soon if no request comes */
+	uint64_t body_bytes_before; /* of the body, when the current client_body_ms began */
 	struct sockaddr_storage peer;
 };
 

@@ -93,7 +93,8 @@ struct exchange {
 	uint64_t tried[(CONFIG_BACKENDS_MAX + 63) / 64];
 	struct tally tally;
 	bool forced_once;
-	struct attempt *attempt; /* the one under way */
+	uint64_t throttled_until_ms; /* of attempts that no state could be booked for; 0: none */
+	struct attempt *attempt;     /* the one under way */
 	struct kept_answer kept;
 	struct buffer attempts_text; /* openai1=429(12000ms),openai2=200 */
 
@@ -130,8 +131,14 @@ void exchange_attempt_failed(struct attempt *attempt, const struct outcome *outc
 void exchange_note_attempt(struct exchange *exchange, const struct attempt *attempt, const char *outcome,
     uint64_t rest_ms);
 
+/* The deployment's name has proved to be one: it gets a number, and with it a state on each backend. */
+void exchange_learn(struct exchange *exchange, uint64_t now_ms);
+
 /* The caller has gone, or does not take its answer: everything is cancelled. */
 void exchange_cancel(struct exchange *exchange, const char *reason);
+/* Before an answer of the daemon's own: ends the attempt under way, which is nobody's fault. False when an answer has been
+ * committed, so that none can be given any more. */
+bool exchange_abandon_attempt(struct exchange *exchange) MUST_CHECK;
 /* The caller's connection has taken everything that was queued. */
 void exchange_drained(struct exchange *exchange, uint64_t now_ms);
 

@@ -18,6 +18,7 @@
 #include "config/config.h"
 #include "net/endpoint.h"
 #include "net/upstream.h"
+#include "policy/quota.h"
 #include "policy/state.h"
 
 /* In fleet_serves(): the backend does not serve the deployment. */
@@ -36,8 +37,9 @@ struct fleet {
 	struct deployment_table *table; /* borrowed; the process's */
 	struct fleet_backend *backends;
 	size_t count;
-	bool has_passthrough; /* some backend takes the caller's own credentials */
-	uint16_t *served;     /* [caller's deployment number][backend]: the number of the backend's own name */
+	struct quota **quotas; /* one for each configured client; kept over reloads where the name is the same */
+	bool has_passthrough;  /* some backend takes the caller's own credentials */
+	uint16_t *served;      /* [caller's deployment number][backend]: the number of the backend's own name */
 	unsigned served_rows;
 	struct upstream_limits limits;
 	_Atomic uint32_t references;

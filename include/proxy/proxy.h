@@ -17,6 +17,7 @@
 #include "http/head.h"
 #include "net/listener.h"
 #include "net/worker.h"
+#include "policy/missing.h"
 #include "proxy/fleet.h"
 
 struct client;
@@ -31,8 +32,10 @@ struct proxy {
 	SSL_CTX **retired_tls;        /* replaced by reloads; freed at the end */
 	unsigned retired_count;
 	_Atomic bool draining;           /* /readyz says 503; answers carry Connection: close */
+	uint64_t memory_cap;             /* half of what the container may use: bounds buffered_bytes as well */
 	_Atomic uint64_t buffered_bytes; /* of request bodies, against limits.max_buffered_bytes */
 	_Atomic uint32_t requests_in_flight;
+	struct missing_table missing;
 };
 
 /* One for each worker, touched by its thread alone. */

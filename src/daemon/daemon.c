@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "config/fields.h"
 #include "proxy/proxy.h"
 
 /* While draining, how often open connections are counted. */
@@ -108,6 +109,20 @@ log_faults(const struct config_faults *faults)
 		    faults->items[i].text);
 }
 
+/* What a reload cannot change is named, and stays as it was. */
+static void
+report_fixed(const struct config *before, const struct config *after)
+{
+	struct config_faults changes = { 0 };
+
+	(void)config_fixed_changes(before, after, &changes);
+	for (size_t i = 0; i < changes.count; i++)
+		log_record(LOG_WARNING, "not_reloadable",
+		    LOG_FIELDS(LOG_STRING("path", changes.items[i].path), LOG_STRING("text", changes.items[i].text)),
+		    "Not changed by a reload: %s: %s", changes.items[i].path, changes.items[i].text);
+	config_faults_free(&changes);
+}
+
 static void
 on_reload(evutil_socket_t signal_number, short events, void *context)
 {
@@ -124,11 +139,13 @@ on_reload(evutil_socket_t signal_number, short events, void *context)
 	if (config == NULL) {
 		log_faults(&faults);
 	} else {
-		log_configure(config->log_format, config->log_level);
-		if (proxy_reload(daemon->proxy, config, fault, sizeof(fault)))
+		report_fixed(daemon->proxy->fleet->config, config);
+		if (proxy_reload(daemon->proxy, config, fault, sizeof(fault))) {
+			log_configure(config->log_format, config->log_level);
 			log_record(LOG_INFO, "reloaded", LOG_NO_FIELDS, "The configuration has been reloaded");
-		else
+		} else {
 			config = NULL;
+		}
 	}
 	if (config == NULL)
 		log_record(LOG_ERROR, "reload_failed", LOG_FIELDS(LOG_STRING("fault", fault)),

@@ -23,7 +23,7 @@
 struct listener {
 	int fd;
 	uint16_t port;
-	uint64_t max_connections;
+	_Atomic uint64_t max_connections;
 	struct worker **workers;
 	unsigned worker_count;
 	struct event accept_event;
@@ -101,6 +101,12 @@ listener_port(const struct listener *listener)
 	return listener->port;
 }
 
+void
+listener_set_cap(struct listener *listener, uint64_t max_connections)
+{
+	atomic_store_explicit(&listener->max_connections, max_connections, memory_order_relaxed);
+}
+
 static struct worker *
 least_loaded(const struct listener *listener, uint64_t *total)
 {
@@ -145,7 +151,7 @@ accept_one(struct listener *listener)
 	struct worker *worker = least_loaded(listener, &total);
 	int fd;
 
-	if (total >= listener->max_connections) {
+	if (total >= atomic_load_explicit(&listener->max_connections, memory_order_relaxed)) {
 		pause_accepting(listener, PAUSE_FULL_MS, "limits.max_connections is reached");
 		return false;
 	}

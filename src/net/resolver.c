@@ -5,11 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/memory.h"
 
 /* So many names may be slow at once without holding up the others. */
 #define RESOLVER_THREADS 4
+/* How long the end of the process waits for look-ups under way. */
+#define STOP_PATIENCE_MS 200L
 
 struct job {
 	struct job *next;
@@ -66,7 +69,11 @@ look_up(struct job *job)
 	    error != 0       ? gai_strerror(error)
 		: count == 0 ? "it has no usable address"
 			     : "");
-	the_resolver.on_resolved(job->endpoint, the_resolver.context);
+	/* Under the lock, so that nobody is called once the resolver has been stopped. */
+	pthread_mutex_lock(&the_resolver.mutex);
+	if (!the_resolver.stopping)
+		the_resolver.on_resolved(job->endpoint, the_resolver.context);
+	pthread_mutex_unlock(&the_resolver.mutex);
 }
 
 static void *
@@ -110,12 +117,21 @@ resolver_start(endpoint_resolved_fn *on_resolved, void *context)
 void
 resolver_stop(void)
 {
+	struct timespec patience;
+
 	pthread_mutex_lock(&the_resolver.mutex);
 	the_resolver.stopping = true;
 	pthread_mutex_unlock(&the_resolver.mutex);
 	pthread_cond_broadcast(&the_resolver.work);
+	/* One that is stuck in a look-up ends with the process. */
+	clock_gettime(CLOCK_REALTIME, &patience);
+	patience.tv_nsec += STOP_PATIENCE_MS * 1000000L;
+	patience.tv_sec += patience.tv_nsec / 1000000000L;
+	patience.tv_nsec %= 1000000000L;
 	for (unsigned i = 0; i < the_resolver.thread_count; i++)
-		pthread_join(the_resolver.threads[i], NULL);
+		if (pthread_timedjoin_np(the_resolver.threads[i], NULL, &patience) != 0)
+			pthread_detach(the_resolver.threads[i]);
+	pthread_mutex_lock(&the_resolver.mutex);
 	the_resolver.thread_count = 0;
 	while (the_resolver.jobs != NULL) {
 		struct job *job = the_resolver.jobs;
@@ -124,6 +140,7 @@ resolver_stop(void)
 		job_free(job);
 	}
 	the_resolver.tail = &the_resolver.jobs;
+	pthread_mutex_unlock(&the_resolver.mutex);
 }
 
 void

@@ -81,7 +81,8 @@ is_unexpected_end(int error)
 static void
 wake_for_pending(struct stream *stream)
 {
-	if (stream->fd >= 0 && stream->want_read && SSL_has_pending(stream->ssl))
+	if (stream->fd >= 0 && stream->want_read &&
+	    (SSL_has_pending(stream->ssl) || (SSL_get_shutdown(stream->ssl) & SSL_RECEIVED_SHUTDOWN) != 0))
 		event_active(&stream->read_event, EV_READ, 0);
 }
 

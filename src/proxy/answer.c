@@ -233,7 +233,8 @@ answer_kept(struct exchange *exchange, uint64_t wait_ms, uint64_t now_ms)
 		buffer_append_string(&head, "content-type: application/json\r\n");
 		has_request_id = false;
 	}
-	answer_write_own_lines(exchange, &head, backend, has_request_id, false, hints ? wait_ms : 0, false);
+	answer_write_own_lines(exchange, &head, backend, has_request_id, false, hints ? wait_ms : 0,
+	    kept->status == 504 || kept->status == 502);
 	send_whole(exchange, &head, buffer_slice(&body), now_ms);
 	buffer_free(&body);
 }

@@ -195,7 +195,7 @@ body_deadline(struct attempt *attempt, uint64_t now_ms)
 	} else if (trying && (attempt->mode == MODE_EVENTS || (attempt->mode == MODE_WHOLE && !attempt->is_json)) &&
 	    is_over(attempt->head_ms, timeouts->commit_ms, now_ms)) {
 		relay_commit_now(attempt, now_ms);
-	} else if (!trying && attempt->mode == MODE_EVENTS &&
+	} else if (!trying && attempt->mode == MODE_EVENTS && !attempt->coded &&
 	    is_over(exchange->last_sent_ms, timeouts->heartbeat_ms, now_ms)) {
 		relay_heartbeat(attempt, now_ms);
 	} else {
@@ -212,7 +212,8 @@ on_timer(void *owner, uint64_t now_ms)
 
 	if (attempt->phase == ATTEMPT_OVER || attempt->blocked_ms != 0)
 		return;
-	if (exchange->state == TRYING && is_over(exchange->started_ms, timeouts->request_ms, now_ms))
+	attempt->blameless = exchange->state == TRYING && is_over(exchange->started_ms, timeouts->request_ms, now_ms);
+	if (attempt->blameless)
 		fail(attempt, OUTCOME_TIMEOUT, "request_ms is over", now_ms);
 	else if (attempt->phase == ATTEMPT_BODY)
 		body_deadline(attempt, now_ms);
@@ -383,10 +384,13 @@ send_window(struct attempt *attempt, uint64_t now_ms)
 			return false;
 		}
 		buffer_consume(&exchange->body, done);
-		attempt->request_done_ms = now_ms;
+		attempt->request_done_ms = 0; /* while the caller is slow no clock of the backend's runs */
 	}
 	if (exchange->body.length > 0) {
+		if (done > 0 || attempt->request_done_ms == 0)
+			attempt->request_done_ms = now_ms;
 		stream_want_write(&attempt->upstream->stream, true);
+		attempt_watch(attempt, now_ms);
 		return false;
 	}
 	if (exchange->body_complete) {
@@ -604,15 +608,14 @@ static void take_answer_body(struct attempt *attempt, char *data, size_t length,
 
 /* A good answer shows that the name is one: from now on it has a state of its own. */
 static void
-learn_deployment(struct attempt *attempt)
+learn_deployment(struct attempt *attempt, uint64_t now_ms)
 {
 	struct exchange *exchange = attempt->exchange;
 	uint16_t number;
 
 	if (exchange->deployment_number != DEPLOYMENT_OTHER || exchange->deployment_length == 0)
 		return;
-	exchange->deployment_number =
-	    deployment_learn(exchange->fleet->table, slice_of(exchange->deployment, exchange->deployment_length));
+	exchange_learn(exchange, now_ms);
 	number = fleet_serves(exchange->fleet, attempt->backend, exchange->deployment_number);
 	if (attempt->pair != NULL || number == DEPLOYMENT_OTHER || number == FLEET_NOT_SERVED)
 		return;
@@ -628,10 +631,10 @@ take_head(struct attempt *attempt, const struct response_head *head, size_t head
 	read_head(attempt, head, now_ms);
 	keep_lines(attempt, head, head_length);
 	attempt->phase = ATTEMPT_BODY;
-	if (!attempt->request_done)
+	if (!attempt->request_done && !attempt->exchange->uploading)
 		stream_want_write(&attempt->upstream->stream, false);
 	if (head->status < 300)
-		learn_deployment(attempt);
+		learn_deployment(attempt, now_ms);
 	if (attempt->mode == MODE_WHOLE)
 		attempt_succeeded(attempt, now_ms);
 	if (head->content_length == NO_CONTENT_LENGTH && !head->chunked)

@@ -15,8 +15,8 @@
 #include "proxy/exchange.h"
 #include "proxy/proxy.h"
 
-/* A body has to come at this rate at least, whatever pauses it makes. */
-#define BODY_BYTES_PER_MS 1U
+/* Within each client_body_ms a body has to bring this much for each millisecond, or end: a burst buys no trickle. */
+#define BODY_BYTES_PER_MS 16U
 
 static void on_handshake(void *owner, bool ok);
 static void on_readable(void *owner);
@@ -39,8 +39,6 @@ static uint64_t
 deadline_of(const struct client *client)
 {
 	const struct config_timeouts *timeouts = timeouts_of(client);
-	uint64_t idle_ms, total_ms;
-
 	switch (client->phase) {
 	case CLIENT_IDLE:
 		return client->phase_since_ms +
@@ -48,11 +46,10 @@ deadline_of(const struct client *client)
 	case CLIENT_HEAD:
 		return client->phase_since_ms + timeouts->client_header_ms;
 	case CLIENT_BODY:
-		idle_ms = client->progress_ms + timeouts->client_body_ms;
-		total_ms = client->phase_since_ms + timeouts->client_body_ms +
-		    (client->exchange != NULL ? client->exchange->body_bytes / BODY_BYTES_PER_MS : 0);
-		return idle_ms < total_ms ? idle_ms : total_ms;
+		return client->phase_since_ms + timeouts->client_body_ms;
 	case CLIENT_WAITING:
+		if (client->output.length > 0)
+			return client->progress_ms + timeouts->client_send_ms;
 		if (client->exchange != NULL && client->exchange->uploading)
 			return UINT64_MAX; /* the backend's clock runs */
 		return client->phase_since_ms + timeouts->client_body_ms;
@@ -127,6 +124,19 @@ client_leave(struct client *client, const char *reason)
 	client_close(client);
 }
 
+/* A period of client_body_ms is over: whether it brought enough for another one to begin. */
+static bool
+body_keeps_pace(struct client *client)
+{
+	uint64_t brought = client->exchange->body_bytes - client->body_bytes_before;
+
+	if (brought < timeouts_of(client)->client_body_ms * BODY_BYTES_PER_MS)
+		return false;
+	client->body_bytes_before = client->exchange->body_bytes;
+	enter(client, CLIENT_BODY, clock_now_ms());
+	return true;
+}
+
 static void
 too_slow(struct client *client)
 {
@@ -138,10 +148,22 @@ too_slow(struct client *client)
 		exchange_begin(client, SLICE_EMPTY, HEAD_INCOMPLETE, clock_now_ms());
 		return;
 	case CLIENT_BODY:
+		if (body_keeps_pace(client))
+			return;
 		client->close_after = true;
+		if (!exchange_abandon_attempt(exchange)) {
+			client->abort_after = true;
+			client_leave(client, "its upload came too slowly");
+			return;
+		}
 		exchange_refuse(exchange, 408, "request_timeout", "The request's body did not come in time.");
 		return;
 	case CLIENT_WAITING:
+		if (client->output.length > 0) {
+			client->abort_after = true;
+			client_leave(client, "it did not take its answer in time");
+			return;
+		}
 		client->close_after = true;
 		exchange_refuse(exchange, 503, "overloaded",
 		    "Too many large requests are being served; try again shortly.");
@@ -170,6 +192,10 @@ on_timer(void *owner, uint64_t now_ms)
 
 	if (deadline_ms <= now_ms) {
 		too_slow(client);
+		return;
+	}
+	if (client->draining && client->phase == CLIENT_IDLE) {
+		client_close(client);
 		return;
 	}
 	if (client->phase == CLIENT_WAITING && client->exchange != NULL && !client->exchange->uploading) {
@@ -233,7 +259,7 @@ static void
 keep_for_later(struct client *client, const char *data, size_t length)
 {
 	buffer_append(&client->input, data, length);
-	if (client->input.length >= PIPELINE_MAX_BYTES)
+	if (client->input.length >= PIPELINE_MAX_BYTES && client->phase != CLIENT_IDLE)
 		stream_want_read(&client->stream, false);
 	/* In a turn of its own: a caller with many pipelined requests does not hold the loop. */
 	if (client->phase == CLIENT_IDLE)
@@ -262,6 +288,7 @@ begin_exchange(struct client *client, char *view, size_t length, size_t head_len
 	client->input = (struct buffer){ 0 };
 	client->search = (struct head_search){ 0 };
 	client->first_request = false;
+	client->body_bytes_before = 0;
 	client->phase = CLIENT_BODY;
 	exchange_begin(client, slice_of(view, head_length), status, now_ms);
 	if (client->phase == CLIENT_BODY) {
@@ -284,6 +311,12 @@ take_head(struct client *client, char *data, size_t length, uint64_t now_ms)
 		buffer_append(&client->input, data, length);
 		data = client->input.data;
 		length = client->input.length;
+	}
+	if (client->search.scanned == 0 && length == 1 && data[0] == '\r') { /* half an empty line before the request */
+		if (client->input.length == 0)
+			buffer_append(&client->input, data, 1);
+		enter(client, CLIENT_HEAD, now_ms);
+		return;
 	}
 	blank = client->search.scanned == 0 ? head_leading_blank(slice_of(data, length)) : 0;
 	status = head_find_end(&client->search, slice_of(data + blank, length - blank), limit, &head_length);
@@ -491,6 +524,25 @@ client_answered(struct client *client, bool close, bool abort, uint64_t now_ms)
 		next_request(client, now_ms);
 }
 
+/* A caller that just came may be about to send; one between two requests may have sent. */
+#define DRAIN_FIRST_REQUEST_MS 1000U
+
+static void
+drain_idle(struct client *client)
+{
+	size_t length;
+
+	if (client->stream.handshaking || client->first_request) {
+		timer_set(client->worker->wheel, &client->timer, clock_now_ms() + DRAIN_FIRST_REQUEST_MS);
+		client->draining = true;
+		return;
+	}
+	if (stream_read(&client->stream, client->worker->read_buffer, WORKER_READ_BYTES, &length) == STREAM_OK)
+		take_input(client, client->worker->read_buffer, length, clock_now_ms());
+	else
+		client_close(client);
+}
+
 void
 client_drain_all(struct worker *worker)
 {
@@ -498,9 +550,8 @@ client_drain_all(struct worker *worker)
 
 	for (struct client *client = proxy_worker_of(worker)->clients; client != NULL; client = next) {
 		next = client->next;
+		client->close_after = true;
 		if (client->phase == CLIENT_IDLE && client->input.length == 0)
-			client_close(client);
-		else
-			client->close_after = true;
+			drain_idle(client);
 	}
 }

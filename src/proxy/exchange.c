@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "policy/hint.h"
@@ -55,7 +56,7 @@ exchange_reserve(struct exchange *exchange, uint64_t bytes)
 	if (bytes == 0)
 		return true;
 	before = atomic_fetch_add_explicit(&proxy->buffered_bytes, bytes, memory_order_relaxed);
-	if (before + bytes > cap) {
+	if (before + bytes > (cap < proxy->memory_cap ? cap : proxy->memory_cap)) {
 		atomic_fetch_sub_explicit(&proxy->buffered_bytes, bytes, memory_order_relaxed);
 		return false;
 	}
@@ -102,6 +103,29 @@ find_rests(const struct exchange *exchange, size_t backend, struct rest **whole,
 	return true;
 }
 
+/* The name of a deployment that is not in the table, on one backend. */
+static uint64_t
+missing_key(const struct exchange *exchange, size_t backend)
+{
+	return hash_bytes(slice_of(exchange->deployment, exchange->deployment_length),
+	    (uint64_t)(uintptr_t)exchange->fleet->backends[backend].state);
+}
+
+static void
+skip_if_missing(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct candidate *out)
+{
+	uint64_t until_ms;
+
+	if (exchange->deployment_length == 0 || out->availability == RESTING)
+		return;
+	until_ms = missing_until(&proxy_worker_of(exchange->worker)->proxy->missing, missing_key(exchange, backend));
+	if (until_ms <= now_ms)
+		return;
+	out->availability = RESTING;
+	out->reason = REST_MISSING_DEPLOYMENT;
+	out->until_ms = until_ms;
+}
+
 static void
 fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct candidate *out)
 {
@@ -117,8 +141,10 @@ fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms,
 	out->availability = rest_availability(whole, now_ms);
 	out->reason = rest_reason(whole);
 	out->until_ms = rest_until_ms(whole);
-	if (pair == NULL)
+	if (pair == NULL) {
+		skip_if_missing(exchange, backend, now_ms, out);
 		return;
+	}
 	of_pair = rest_availability(pair, now_ms);
 	/* The longer obstacle of the two counts: a rest before a probe under way before a probe that is due. */
 	if (of_pair == AVAILABLE || (out->availability == RESTING && of_pair != RESTING) ||
@@ -191,8 +217,8 @@ exchange_soonest_recovery(const struct exchange *exchange, bool throttled_only)
 			until_ms = rest_until_ms(pair);
 		if (until_ms == 0 || (throttled_only && !throttled))
 			continue;
-		if (until_ms <= now_ms)
-			until_ms = now_ms + 1;
+		if (until_ms <= now_ms) /* a probe is under way, or due: who knows */
+			until_ms = now_ms + exchange->fleet->config->cooldown.min_ms;
 		if (soonest_ms == 0 || until_ms < soonest_ms)
 			soonest_ms = until_ms;
 	}
@@ -230,6 +256,8 @@ conclude(struct exchange *exchange, uint64_t now_ms)
 
 	explain_skipped(exchange, now_ms);
 	recovery_ms = exchange_soonest_recovery(exchange, exchange->tally.throttled);
+	if (exchange->throttled_until_ms != 0 && (recovery_ms == 0 || exchange->throttled_until_ms < recovery_ms))
+		recovery_ms = exchange->throttled_until_ms;
 	if (recovery_ms == 0)
 		recovery_ms = exchange_soonest_recovery(exchange, false);
 	if (recovery_ms > now_ms)
@@ -328,20 +356,52 @@ exchange_note_attempt(struct exchange *exchange, const struct attempt *attempt, 
 	buffer_append_string(text, "ms)");
 }
 
+void
+exchange_learn(struct exchange *exchange, uint64_t now_ms)
+{
+	struct rest *whole, *pair;
+
+	exchange->deployment_number =
+	    deployment_learn(exchange->fleet->table, slice_of(exchange->deployment, exchange->deployment_length));
+	/* Who said that it does not know the name keeps its rest under the new number. */
+	for (size_t i = 0; i < exchange->fleet->count; i++) {
+		uint64_t until_ms =
+		    missing_until(&proxy_worker_of(exchange->worker)->proxy->missing, missing_key(exchange, i));
+
+		if (until_ms > now_ms && find_rests(exchange, i, &whole, &pair) && pair != NULL)
+			(void)rest_begin(pair, until_ms, REST_MISSING_DEPLOYMENT);
+	}
+}
+
 /* A 429 for a name that is not in the table yet: the backend knows it, so it gets a number to rest under. */
 static struct rest *
-pair_to_rest(struct attempt *attempt)
+pair_to_rest(struct attempt *attempt, enum rest_reason reason, uint64_t now_ms)
 {
 	struct exchange *exchange = attempt->exchange;
 	struct rest *whole, *pair;
 
-	if (attempt->pair != NULL || exchange->deployment_length == 0)
+	if (attempt->pair != NULL || exchange->deployment_length == 0 || reason == REST_MISSING_DEPLOYMENT)
 		return attempt->pair;
-	exchange->deployment_number =
-	    deployment_learn(exchange->fleet->table, slice_of(exchange->deployment, exchange->deployment_length));
+	exchange_learn(exchange, now_ms);
 	if (!find_rests(exchange, attempt->backend, &whole, &pair))
 		return NULL;
 	return pair;
+}
+
+/* What no state can be booked for: a wait is remembered for this request's own answer, a missing deployment by its
+ * name's hash for a while. */
+static void
+book_without_state(struct attempt *attempt, const struct verdict *verdict, uint64_t rest_ms, uint64_t now_ms)
+{
+	struct exchange *exchange = attempt->exchange;
+	uint64_t until_ms = now_ms + rest_ms;
+
+	if (verdict->reason == REST_THROTTLED &&
+	    (exchange->throttled_until_ms == 0 || until_ms < exchange->throttled_until_ms))
+		exchange->throttled_until_ms = until_ms;
+	if (verdict->reason == REST_MISSING_DEPLOYMENT && verdict->scope == REST_PAIR)
+		missing_note(&proxy_worker_of(exchange->worker)->proxy->missing,
+		    missing_key(exchange, attempt->backend), until_ms);
 }
 
 /* Lets pair or backend rest as the verdict says. Returns for how long, in ms. */
@@ -361,7 +421,9 @@ let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms
 	if (verdict->scope == REST_BACKEND)
 		rest = &attempt->via->state->whole;
 	else if (verdict->scope == REST_PAIR)
-		rest = pair_to_rest(attempt);
+		rest = pair_to_rest(attempt, verdict->reason, now_ms);
+	if (rest == NULL)
+		book_without_state(attempt, verdict, rest_ms, now_ms);
 	if (rest == NULL || rest_ms == 0)
 		return 0;
 	if (rest_begin(rest, now_ms + rest_ms, verdict->reason)) {
@@ -384,6 +446,8 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 	/* A pooled connection that the backend closed as we wrote says nothing about the backend's health. */
 	if (outcome->kind == OUTCOME_RESET && attempt->upstream != NULL && attempt->upstream->reused &&
 	    attempt->head_ms == 0)
+		verdict.scope = REST_NOBODY;
+	if (attempt->blameless)
 		verdict.scope = REST_NOBODY;
 	rest_ms = let_rest(attempt, &verdict, now_ms);
 	access_failed(attempt, outcome_name(outcome, name), reason);
@@ -440,11 +504,29 @@ destroy(struct grave *grave)
 static void
 finish(struct exchange *exchange)
 {
+	if (exchange->attempt != NULL)
+		fatal("exchange: it ended before its attempt");
+	if (exchange->client_index > 0 && exchange->usage.known)
+		quota_spend_tokens(exchange->fleet->quotas[exchange->client_index - 1],
+		    exchange->fleet->config->clients[exchange->client_index - 1].tokens_per_minute,
+		    exchange->usage.total_tokens, clock_now_ms());
 	exchange_enter(exchange, CLOSED);
 	exchange_unreserve(exchange);
 	atomic_fetch_sub_explicit(&proxy_worker_of(exchange->worker)->proxy->requests_in_flight, 1,
 	    memory_order_relaxed);
 	worker_bury(exchange->worker, &exchange->grave, destroy);
+}
+
+bool
+exchange_abandon_attempt(struct exchange *exchange)
+{
+	if (exchange->state == RELAYING)
+		return false;
+	if (exchange->attempt == NULL)
+		return true;
+	exchange_note_attempt(exchange, exchange->attempt, "cancelled", 0);
+	attempt_end(exchange->attempt, false, clock_now_ms());
+	return true;
 }
 
 void

@@ -39,6 +39,15 @@ find_state(const struct fleet *previous, const struct config_backend *backend)
 	return backend_state_new(backend->name, backend->url);
 }
 
+static struct quota *
+find_quota(const struct fleet *previous, const char *name)
+{
+	for (size_t i = 0; previous != NULL && i < previous->config->client_count; i++)
+		if (strcmp(previous->quotas[i]->name, name) == 0)
+			return quota_share(previous->quotas[i]);
+	return quota_new(name);
+}
+
 /* What every request to this backend begins with, behind its request line. */
 static void
 write_own_lines(struct fleet_backend *backend)
@@ -123,6 +132,9 @@ fleet_new(struct config *config, const struct fleet *previous, struct deployment
 		write_own_lines(backend);
 		fleet->count = i + 1;
 	}
+	fleet->quotas = memory_take_zeroed(config->client_count + 1, sizeof(*fleet->quotas));
+	for (size_t i = 0; i < config->client_count; i++)
+		fleet->quotas[i] = find_quota(previous, config->clients[i].name);
 	number_deployments(fleet);
 	return fleet;
 }
@@ -149,6 +161,9 @@ fleet_release(struct fleet **fleet)
 			explicit_bzero(gone->backends[i].own_lines.data, gone->backends[i].own_lines.length);
 		buffer_free(&gone->backends[i].own_lines);
 	}
+	for (size_t i = 0; gone->quotas != NULL && i < gone->config->client_count; i++)
+		quota_release(&gone->quotas[i]);
+	free(gone->quotas);
 	free(gone->backends);
 	free(gone->served);
 	config_release(&gone->config);

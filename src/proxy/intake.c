@@ -113,12 +113,63 @@ caller_may_use(const struct exchange *exchange)
 	client = &exchange->fleet->config->clients[exchange->client_index - 1];
 	if (client->deployments == NULL)
 		return true;
+	if (exchange->route.resource && !client->resource_paths)
+		return false;
 	if (exchange->deployment_length == 0)
-		return client->resource_paths;
+		return exchange->route.resource || exchange->route.kind == ROUTE_MODELS;
 	for (char **name = client->deployments; *name != NULL; name++)
 		if (slice_equals(slice_from(*name), slice_of(exchange->deployment, exchange->deployment_length)))
 			return true;
 	return false;
+}
+
+/* What the path alone tells of the caller's rights, before its body is read. */
+static bool
+caller_may_use_path(const struct exchange *exchange)
+{
+	const struct config_client *client;
+
+	if (exchange->client_index == 0)
+		return true;
+	client = &exchange->fleet->config->clients[exchange->client_index - 1];
+	if (exchange->deployment_length > 0)
+		return caller_may_use(exchange);
+	return client->deployments == NULL || client->resource_paths;
+}
+
+static void
+refuse_caller(struct exchange *exchange)
+{
+	exchange_refuse(exchange, 403, "deployment_not_allowed",
+	    exchange->deployment_length > 0 ? "This client may not use this deployment."
+					    : "This client may not use this path.");
+}
+
+/* Sets the deployment from its unescaped name. False, with a refusal, for one that is unfit. */
+static bool
+set_deployment(struct exchange *exchange, struct slice name)
+{
+	if (!route_deployment_name_ok(name)) {
+		exchange_refuse(exchange, 400, "invalid_model",
+		    "The deployment's name is empty, too long, or has characters that a name may not have.");
+		return false;
+	}
+	memcpy(exchange->deployment, name.data, name.length);
+	exchange->deployment_length = name.length;
+	exchange->deployment_number = deployment_find(exchange->fleet->table, name);
+	return true;
+}
+
+static bool
+route_by_path(struct exchange *exchange)
+{
+	char *decoded = memory_take(exchange->route.deployment.length + 1);
+	size_t length = 0;
+	bool ok = percent_decode(exchange->route.deployment, decoded, &length) &&
+	    set_deployment(exchange, slice_of(decoded, length));
+
+	free(decoded);
+	return ok;
 }
 
 /* ---- heads ----------------------------------------------------------------------------------------------------- */
@@ -161,17 +212,32 @@ take_head_fields(struct exchange *exchange, const struct request_head *head)
 	exchange->body_complete = exchange->body_reader.kind == BODY_NONE;
 }
 
+static void
+refuse_stranger(struct exchange *exchange)
+{
+	exchange_refuse(exchange, 401, "invalid_api_key",
+	    "The key is missing or not one of this load balancer's clients'.");
+}
+
 /* Methods and features that are refused whatever the path. */
 static bool
 refuse_by_method(struct exchange *exchange, const struct request_head *head)
 {
-	if (head->method_id == METHOD_CONNECT || head->method_id == METHOD_TRACE) {
+	const struct header *upgrade = head->upgrade ? headers_find(&head->headers, HEADER_UPGRADE) : NULL;
+	/* Other upgrades (h2c) may be ignored (RFC 9110, 7.8). */
+	bool websocket = upgrade != NULL && header_list_has(upgrade->value, SLICE("websocket"));
+	bool refused = head->method_id == METHOD_CONNECT || head->method_id == METHOD_TRACE ||
+	    head->method_id == METHOD_OTHER || websocket || head->expect_unknown;
+
+	if (refused && !identify_caller(exchange, &head->headers)) {
+		refuse_stranger(exchange);
+	} else if (head->method_id == METHOD_CONNECT || head->method_id == METHOD_TRACE) {
 		exchange->keep_alive = false;
 		exchange_refuse(exchange, 405, "method_not_allowed", "This method is not allowed.");
 	} else if (head->method_id == METHOD_OTHER) {
 		exchange_refuse(exchange, 501, "not_implemented", "This method is not known here.");
-	} else if (head->upgrade) {
-		exchange_refuse(exchange, 501, "not_implemented", "WebSockets and other upgrades are not supported.");
+	} else if (websocket) {
+		exchange_refuse(exchange, 501, "not_implemented", "WebSockets are not supported.");
 	} else if (head->expect_unknown) {
 		exchange_refuse(exchange, 417, "expectation_failed", "The only expectation supported is 100-continue.");
 	} else {
@@ -197,22 +263,35 @@ answer_own_path(struct exchange *exchange, uint64_t now_ms)
 	return true;
 }
 
+/* The longest body that is kept: what the configuration says, and no more than all of them together may have. */
+static uint64_t
+body_cap(const struct exchange *exchange)
+{
+	const struct config *config = exchange->fleet->config;
+	uint64_t cap = proxy_worker_of(exchange->worker)->proxy->memory_cap;
+
+	cap = config->max_buffered_bytes < cap ? config->max_buffered_bytes : cap;
+	return config->max_body_bytes < cap ? config->max_body_bytes : cap;
+}
+
 /* What can be refused before the body has been read. */
 static bool
 refuse_by_head(struct exchange *exchange, const struct request_head *head)
 {
-	const struct config *config = exchange->fleet->config;
-
 	if (!identify_caller(exchange, &head->headers)) {
-		exchange_refuse(exchange, 401, "invalid_api_key",
-		    "The key is missing or not one of this load balancer's clients'.");
+		refuse_stranger(exchange);
 	} else if (exchange->route.kind == ROUTE_UNKNOWN) {
 		exchange_refuse(exchange, 404, "not_found", "There is nothing at this path.");
+	} else if (exchange->route.kind == ROUTE_DEPLOYMENT && !route_by_path(exchange)) {
+		return true; /* it has said why */
+	} else if ((exchange->route.kind == ROUTE_DEPLOYMENT || exchange->route.resource) &&
+	    !caller_may_use_path(exchange)) {
+		refuse_caller(exchange);
 	} else if (exchange->content_coded && (exchange->route.needs_model || exchange->route.may_have_model)) {
 		exchange_refuse(exchange, 415, "unsupported_media_type",
 		    "A compressed body cannot be read here: send it without Content-Encoding.");
 	} else if (head->content_length != NO_CONTENT_LENGTH && !exchange->route.upload &&
-	    (head->content_length > config->max_body_bytes || head->content_length > config->max_buffered_bytes)) {
+	    head->content_length > body_cap(exchange)) {
 		exchange_refuse(exchange, 413, "request_too_large", "The request's body is too large.");
 	} else {
 		return false;
@@ -286,38 +365,22 @@ exchange_begin(struct client *client, struct slice head_bytes, enum head_status 
 
 /* ---- routing --------------------------------------------------------------------------------------------------- */
 
-/* Sets the deployment from its unescaped name. False, with a refusal, for one that is unfit. */
+/* Whether a request may go on though its body cannot be read: where the path belongs to a resource, and the caller may
+ * use every deployment. Elsewhere the backend might read a model that was not seen here. */
 static bool
-set_deployment(struct exchange *exchange, struct slice name)
+may_be_unread(const struct exchange *exchange)
 {
-	if (!route_deployment_name_ok(name)) {
-		exchange_refuse(exchange, 400, "invalid_model",
-		    "The deployment's name is empty, too long, or has characters that a name may not have.");
-		return false;
-	}
-	memcpy(exchange->deployment, name.data, name.length);
-	exchange->deployment_length = name.length;
-	exchange->deployment_number = deployment_find(exchange->fleet->table, name);
-	return true;
+	const struct config *config = exchange->fleet->config;
+
+	return exchange->route.resource && !exchange->route.needs_model &&
+	    (exchange->client_index == 0 || config->clients[exchange->client_index - 1].deployments == NULL);
 }
 
-static bool
-route_by_path(struct exchange *exchange)
-{
-	char *decoded = memory_take(exchange->route.deployment.length + 1);
-	size_t length = 0;
-	bool ok = percent_decode(exchange->route.deployment, decoded, &length) &&
-	    set_deployment(exchange, slice_of(decoded, length));
-
-	free(decoded);
-	return ok;
-}
-
-/* Refuses for want of a readable model, where the path demands one. Returns whether the request goes on. */
+/* Refuses for want of a readable model, where one is needed. Returns whether the request goes on. */
 static bool
 without_model(struct exchange *exchange, const char *message)
 {
-	if (!exchange->route.needs_model)
+	if (may_be_unread(exchange))
 		return true;
 	exchange_refuse(exchange, 400, "invalid_model", message);
 	return false;
@@ -334,6 +397,8 @@ route_by_json(struct exchange *exchange)
 
 	if (json_scan(body, &model, 1) != JSON_OK)
 		return without_model(exchange, malformed_json);
+	if (model.found == 0 && !exchange->route.needs_model)
+		return true;
 	if (model.found == 0)
 		return without_model(exchange, "The request's body names no model.");
 	if (model.found > 1) {
@@ -361,6 +426,8 @@ route_by_multipart(struct exchange *exchange)
 	switch (multipart_find(buffer_slice(&exchange->body), slice_from(exchange->boundary), SLICE("model"), &value,
 	    &found)) {
 	case MULTIPART_OK:
+		if (!found && !exchange->route.needs_model)
+			return true;
 		if (!found)
 			return without_model(exchange, "The request's body names no model.");
 		exchange->model_value = value;
@@ -380,7 +447,7 @@ find_deployment(struct exchange *exchange)
 	const struct route *route = &exchange->route;
 
 	if (route->kind == ROUTE_DEPLOYMENT)
-		return route_by_path(exchange);
+		return true; /* found with the head */
 	if (!(route->needs_model || route->may_have_model) || exchange->uploading)
 		return true;
 	if (exchange->boundary[0] != '\0')
@@ -431,6 +498,26 @@ somebody_serves(const struct exchange *exchange)
 	return false;
 }
 
+/* Whether the client has used up its own minute; then it has been told so. */
+static bool
+over_its_limit(struct exchange *exchange, uint64_t now_ms)
+{
+	const struct config_client *client;
+	uint64_t wait_ms;
+
+	if (exchange->client_index == 0)
+		return false;
+	client = &exchange->fleet->config->clients[exchange->client_index - 1];
+	wait_ms = quota_take(exchange->fleet->quotas[exchange->client_index - 1], client->requests_per_minute,
+	    client->tokens_per_minute, now_ms);
+	if (wait_ms == 0)
+		return false;
+	answer_error(exchange, 429, "rate_limit_exceeded",
+	    "This client has reached its own limit at the load balancer. Please retry after the time given.", wait_ms,
+	    false, now_ms);
+	return true;
+}
+
 /* The request is complete (or an upload has begun): where does it go? */
 static void
 route(struct exchange *exchange, uint64_t now_ms)
@@ -443,9 +530,7 @@ route(struct exchange *exchange, uint64_t now_ms)
 		return;
 	}
 	if (!caller_may_use(exchange)) {
-		exchange_refuse(exchange, 403, "deployment_not_allowed",
-		    exchange->deployment_length > 0 ? "This client may not use this deployment."
-						    : "This client may not use this path.");
+		refuse_caller(exchange);
 		return;
 	}
 	if (exchange->deployment_length > 0 && !somebody_serves(exchange)) {
@@ -453,6 +538,8 @@ route(struct exchange *exchange, uint64_t now_ms)
 		    "The API deployment for this resource does not exist: no backend serves it.");
 		return;
 	}
+	if (over_its_limit(exchange, now_ms))
+		return;
 	exchange_enter(exchange, TRYING);
 	exchange_next(exchange, now_ms);
 }
@@ -506,6 +593,7 @@ begin_upload(struct exchange *exchange, uint64_t now_ms)
 		return false;
 	exchange->uploading = true;
 	exchange->body = (struct buffer){ 0 };
+	exchange_unreserve(exchange); /* the window is bounded by itself */
 	if (begun.length > 0)
 		add_upload(exchange, begun.data, begun.length, false);
 	buffer_free(&begun);
@@ -516,12 +604,9 @@ begin_upload(struct exchange *exchange, uint64_t now_ms)
 static bool
 exceeds_cap(const struct exchange *exchange, uint64_t more)
 {
-	const struct config *config = exchange->fleet->config;
-	uint64_t cap =
-	    config->max_body_bytes < config->max_buffered_bytes ? config->max_body_bytes : config->max_buffered_bytes;
 	uint64_t declared = exchange->body_reader.kind == BODY_LENGTH ? exchange->body_reader.remaining : more;
 
-	return exchange->body_bytes + declared > cap;
+	return exchange->body_bytes + declared > body_cap(exchange);
 }
 
 /* Keeps payload for replay, or passes it on. */
@@ -544,8 +629,26 @@ take_payload(struct exchange *exchange, const char *data, size_t length, bool la
 	add_upload(exchange, data, length, last);
 	if (exchange->attempt != NULL && !last)
 		attempt_upload(exchange->attempt, now_ms);
-	if (exchange->state == TRYING && exchange->body.length >= UPLOAD_WINDOW_BYTES && !last)
+	if (exchange->state != CLOSED && exchange->body.length >= UPLOAD_WINDOW_BYTES && !last)
 		client_wait(exchange->client);
+}
+
+/* Takes room in the global budget: for a body of known length all of it at its first byte, so that two half-read bodies
+ * never wait for each other. */
+static bool
+reserve_body(struct exchange *exchange, size_t length)
+{
+	switch (exchange->body_reader.kind) {
+	case BODY_LENGTH:
+		return length == 0 || exchange->reserved_bytes > 0 ||
+		    exchange_reserve(exchange, exchange->body_reader.remaining);
+	case BODY_CHUNKED:
+		return exchange_reserve(exchange, length);
+	case BODY_NONE:
+	case BODY_UNTIL_CLOSE:
+		break;
+	}
+	return true;
 }
 
 void
@@ -563,7 +666,7 @@ exchange_body(struct exchange *exchange, char *data, size_t length, size_t *cons
 	if (exchange->state == CLOSED || exchange->state == ANSWERING)
 		return;
 	keeping = keeping && !exchange->uploading;
-	if (keeping && exchange->body_reader.kind != BODY_NONE && !exchange_reserve(exchange, length)) {
+	if (keeping && !reserve_body(exchange, length)) {
 		client_wait(exchange->client);
 		return;
 	}
@@ -574,7 +677,7 @@ exchange_body(struct exchange *exchange, char *data, size_t length, size_t *cons
 			answer_error(exchange, 400, "malformed_request",
 			    "The request's body is not framed as HTTP/1.1 has it.", 0, false, now_ms);
 		else
-			exchange_cancel(exchange, "its upload was malformed");
+			client_leave(exchange->client, "its upload was malformed");
 		return;
 	}
 	if (keeping && exceeds_cap(exchange, payload)) {

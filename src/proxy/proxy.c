@@ -59,6 +59,19 @@ container_cores(void)
 	    read_small_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period_text, sizeof(period_text)));
 }
 
+/* Half of the memory that the container may use; UINT64_MAX where that is not limited. */
+static uint64_t
+container_memory_cap(void)
+{
+	char text[64];
+	uint64_t bytes;
+
+	if (slice_to_u64(read_small_file("/sys/fs/cgroup/memory.max", text, sizeof(text)), &bytes) ||
+	    slice_to_u64(read_small_file("/sys/fs/cgroup/memory/memory.limit_in_bytes", text, sizeof(text)), &bytes))
+		return bytes / 2;
+	return UINT64_MAX;
+}
+
 unsigned
 proxy_workers_auto(void)
 {
@@ -121,6 +134,7 @@ proxy_new(struct config *config, char *fault, size_t fault_size)
 	SSL_CTX *tls = NULL;
 
 	proxy->table = deployment_table_new();
+	proxy->memory_cap = container_memory_cap();
 	if (config->listen.certificate_file[0] != '\0') {
 		tls = tls_server_context(config->listen.certificate_file, config->listen.private_key_file, fault,
 		    fault_size);
@@ -244,6 +258,7 @@ proxy_reload(struct proxy *proxy, struct config *config, char *fault, size_t fau
 		worker_post(proxy->workers[i], take_fleet, fleet_share(fleet));
 	fleet_release(&proxy->fleet);
 	proxy->fleet = fleet;
+	listener_set_cap(proxy->listener, connections_cap(fleet->config));
 	return true;
 }
 

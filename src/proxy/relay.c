@@ -175,7 +175,8 @@ keep_error_event(struct attempt *attempt, struct slice data, unsigned status)
 {
 	struct exchange *exchange = attempt->exchange;
 	struct kept_answer *kept = &exchange->kept;
-	struct json_want error = { .key = SLICE("error") };
+	struct json_want wants[] = { { .key = SLICE("error") }, { .key = SLICE("code") }, { .key = SLICE("message") } };
+	const struct json_want *error = &wants[0], *code = &wants[1], *message = &wants[2];
 
 	if (!attempt->has_hint)
 		attempt->hint = hint_read(&no_headers, data, clock_unix_ms(), &exchange->fleet->config->cooldown);
@@ -183,13 +184,23 @@ keep_error_event(struct attempt *attempt, struct slice data, unsigned status)
 		return;
 	kept->status = status;
 	kept->backend = attempt->backend;
-	kept->complete = json_scan(data, &error, 1) == JSON_OK && error.found == 1 && error.kind == JSON_OBJECT;
 	buffer_clear(&kept->head_lines);
 	buffer_clear(&kept->body);
+	kept->complete = json_scan(data, wants, ARRAY_COUNT(wants)) == JSON_OK;
 	if (!kept->complete)
 		return;
 	buffer_append_string(&kept->head_lines, "content-type: application/json\r\n");
-	buffer_append_slice(&kept->body, data);
+	if (error->kind == JSON_OBJECT) {
+		buffer_append_slice(&kept->body, data);
+		return;
+	}
+	/* An event of the Responses dialect has code and message at its top, response.failed deeper down. */
+	buffer_append_string(&kept->body, "{\"error\":{\"code\":");
+	buffer_append_slice(&kept->body, code->kind == JSON_STRING ? code->value : SLICE("\"server_error\""));
+	buffer_append_string(&kept->body, ",\"message\":");
+	buffer_append_slice(&kept->body,
+	    message->kind == JSON_STRING ? message->value : SLICE("\"The backend failed inside its stream.\""));
+	buffer_append_string(&kept->body, ",\"type\":\"server_error\",\"param\":null}}");
 }
 
 /* Looks at the events in data. An error before any content stands for a failed attempt: *status is what it stands for. */
@@ -220,7 +231,7 @@ scan_events(struct attempt *attempt, struct slice data, unsigned *status)
 			break;
 		case OPENAI_EVENT_ERROR:
 			*status = meaning.error_status;
-			if (!attempt->saw_content) {
+			if (!attempt->saw_content && exchange->state == TRYING) {
 				keep_error_event(attempt, event.data, *status);
 				return SCAN_ERROR;
 			}
@@ -228,7 +239,7 @@ scan_events(struct attempt *attempt, struct slice data, unsigned *status)
 			break;
 		case OPENAI_EVENT_DONE:
 			attempt->saw_done = true;
-			if (!attempt->saw_content)
+			if (!attempt->saw_content && exchange->state == TRYING)
 				return SCAN_EMPTY_END;
 			break;
 		}
