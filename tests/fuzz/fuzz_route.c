@@ -70,7 +70,7 @@ check_upstream(const struct route *route, struct slice query, struct slice deplo
 		require(written.data[i] > 0x20 && written.data[i] < 0x7f);
 	if (route->kind == ROUTE_DEPLOYMENT)
 		require(count_byte(path, '/') ==
-			count_byte(SLICE(PREFIX "/openai/deployments/"), '/') + count_byte(route->operation, '/'));
+		    count_byte(SLICE(PREFIX "/openai/deployments/"), '/') + count_byte(route->operation, '/'));
 	require(slice_find(path, SLICE("/../")) < 0 && slice_find(path, SLICE("/./")) < 0);
 
 	struct slice key;
