@@ -2,7 +2,7 @@
 FROM debian:bookworm-slim AS build
 RUN apt-get update && \
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      ca-certificates cmake gcc libc6-dev libcurl4-openssl-dev libevent-dev libjansson-dev libssl-dev ninja-build pkg-config && \
+      ca-certificates cmake gcc libc6-dev libcurl4-openssl-dev libevent-dev libjansson-dev libssl-dev make ninja-build pkg-config && \
     rm -rf /var/lib/apt/lists/*
 
 WORKDIR /source
