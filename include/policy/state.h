@@ -12,6 +12,7 @@
 #ifndef POLICY_STATE_H
 #define POLICY_STATE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -92,6 +93,9 @@ unsigned deployment_count(const struct deployment_table *table);
 
 /* ---- one backend's state; outlives the configurations that name it -------------------------------------------- */
 
+/* Room for the last error's text. */
+#define BACKEND_ERROR_SIZE 160
+
 struct backend_state {
 	struct rest whole;                        /* the backend as a whole */
 	struct rest deployments[DEPLOYMENTS_MAX]; /* by the number of the backend's own deployment name; pages that
@@ -99,7 +103,14 @@ struct backend_state {
 	char *name;
 	char *url;
 	_Atomic uint32_t references;
+	pthread_mutex_t error_lock; /* guards last_error; a leaf: nothing else is locked while it is held */
+	char last_error[BACKEND_ERROR_SIZE];
 };
+
+/* What the backend did wrong last, for the status page; cut to fit. */
+void backend_state_note_error(struct backend_state *state, const char *text);
+/* Copies it into out; "" when there was none. */
+void backend_state_error(struct backend_state *state, char out[BACKEND_ERROR_SIZE]);
 
 /* The state starts with one reference. */
 struct backend_state *backend_state_new(const char *name, const char *url) MUST_CHECK;

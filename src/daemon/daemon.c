@@ -9,6 +9,7 @@
 
 #include <event2/event.h>
 
+#include "admin/admin.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/fields.h"
@@ -25,6 +26,7 @@ struct daemon {
 	const struct options *options;
 	struct proxy *proxy;
 	struct event_base *base;
+	struct admin *admin;
 	struct event *on_term, *on_int, *on_hup, *on_drain;
 	enum drain drain;
 	uint64_t drain_deadline_ms;
@@ -123,34 +125,47 @@ report_fixed(const struct config *before, const struct config *after)
 	config_faults_free(&changes);
 }
 
+/* Loads the configuration anew and swaps it in; whatever is wrong with it is in faults, and the running one stays. */
+static bool
+reload(void *context, struct config_faults *faults)
+{
+	struct daemon *daemon = context;
+	struct config *config = NULL;
+	char fault[512] = "";
+	bool done = false;
+
+	if (daemon->options->command == COMMAND_DEMO)
+		config_faults_add(faults, "", "the demo has no configuration to reload");
+	else
+		config = options_load_config(daemon->options, faults);
+	if (config != NULL) {
+		enum log_format format = config->log_format;
+		enum log_level level = config->log_level;
+
+		report_fixed(daemon->proxy->fleet->config, config);
+		done = proxy_reload(daemon->proxy, config, fault, sizeof(fault));
+		if (done)
+			log_configure(format, level);
+		else
+			config_faults_add(faults, "", "%s", fault);
+	}
+	log_faults(faults);
+	if (done)
+		log_record(LOG_INFO, "reloaded", LOG_NO_FIELDS, "The configuration has been reloaded");
+	else
+		log_record(LOG_ERROR, "reload_failed", LOG_NO_FIELDS,
+		    "The configuration has not been reloaded; the running one stays");
+	return done;
+}
+
 static void
 on_reload(evutil_socket_t signal_number, short events, void *context)
 {
-	struct daemon *daemon = context;
 	struct config_faults faults = { 0 };
-	struct config *config;
-	char fault[512] = "";
 
 	(void)signal_number;
 	(void)events;
-	if (daemon->options->command == COMMAND_DEMO)
-		return;
-	config = options_load_config(daemon->options, &faults);
-	if (config == NULL) {
-		log_faults(&faults);
-	} else {
-		report_fixed(daemon->proxy->fleet->config, config);
-		if (proxy_reload(daemon->proxy, config, fault, sizeof(fault))) {
-			log_configure(config->log_format, config->log_level);
-			log_record(LOG_INFO, "reloaded", LOG_NO_FIELDS, "The configuration has been reloaded");
-		} else {
-			config = NULL;
-		}
-	}
-	if (config == NULL)
-		log_record(LOG_ERROR, "reload_failed", LOG_FIELDS(LOG_STRING("fault", fault)),
-		    "The configuration has not been reloaded; the running one stays%s%s", fault[0] != '\0' ? ": " : "",
-		    fault);
+	(void)!reload(context, &faults); /* the log has it */
 	config_faults_free(&faults);
 }
 
@@ -170,6 +185,9 @@ announce(const struct daemon *daemon)
 	if (config->client_count == 0 && !is_loopback(config->listen.address))
 		log_record(LOG_WARNING, "open_to_all", LOG_NO_FIELDS,
 		    "No clients are configured: whoever reaches this address may use the backends (see `clients`)");
+	log_record(LOG_INFO, "admin_listening", LOG_FIELDS(LOG_NUMBER("port", admin_port(daemon->admin))),
+	    "Admin port %u on %s: /status, /status.json, /healthz, /readyz, /reload", admin_port(daemon->admin),
+	    config->admin.address);
 	log_record(LOG_INFO, "listening",
 	    LOG_FIELDS(LOG_STRING("address", config->listen.address), LOG_NUMBER("port", proxy_port(daemon->proxy)),
 		LOG_NUMBER("backends", config->backend_count), LOG_NUMBER("workers", daemon->proxy->worker_count)),
@@ -227,13 +245,18 @@ daemon_run(const struct options *options, struct config *config)
 	if (daemon.base == NULL)
 		fatal("daemon: no event base");
 	watch_signals(&daemon);
-	started = log_start() && proxy_start(daemon.proxy, daemon.base, fault, sizeof(fault));
+	started = log_start();
+	if (started) {
+		daemon.admin = admin_new(daemon.base, daemon.proxy, reload, &daemon, fault, sizeof(fault));
+		started = daemon.admin != NULL && proxy_start(daemon.proxy, daemon.base, fault, sizeof(fault));
+	}
 	block_signals(SIG_UNBLOCK);
 	if (started) {
 		announce(&daemon);
 		(void)event_base_dispatch(daemon.base);
 		log_record(LOG_INFO, "stopped", LOG_NO_FIELDS, "Stopped");
 	}
+	admin_free(&daemon.admin);
 	proxy_free(&daemon.proxy);
 	forget_events(&daemon);
 	event_base_free(daemon.base);

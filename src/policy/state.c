@@ -1,5 +1,6 @@
 #include "policy/state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,7 +180,24 @@ backend_state_new(const char *name, const char *url)
 	state->name = memory_copy_string(name);
 	state->url = memory_copy_string(url);
 	atomic_init(&state->references, 1);
+	pthread_mutex_init(&state->error_lock, NULL);
 	return state;
+}
+
+void
+backend_state_note_error(struct backend_state *state, const char *text)
+{
+	pthread_mutex_lock(&state->error_lock);
+	snprintf(state->last_error, sizeof(state->last_error), "%s", text);
+	pthread_mutex_unlock(&state->error_lock);
+}
+
+void
+backend_state_error(struct backend_state *state, char out[BACKEND_ERROR_SIZE])
+{
+	pthread_mutex_lock(&state->error_lock);
+	memcpy(out, state->last_error, BACKEND_ERROR_SIZE);
+	pthread_mutex_unlock(&state->error_lock);
 }
 
 struct backend_state *

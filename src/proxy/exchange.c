@@ -433,6 +433,15 @@ let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms
 	return rest_ms;
 }
 
+static void
+note_error(const struct attempt *attempt, const char *outcome, const char *reason)
+{
+	char text[BACKEND_ERROR_SIZE];
+
+	snprintf(text, sizeof(text), "%s%s%s", outcome, reason[0] != '\0' ? ": " : "", reason);
+	backend_state_note_error(attempt->via->state, text);
+}
+
 void
 exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, const char *reason, uint64_t now_ms)
 {
@@ -451,6 +460,8 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 		verdict.scope = REST_NOBODY;
 	rest_ms = let_rest(attempt, &verdict, now_ms);
 	access_failed(attempt, outcome_name(outcome, name), reason);
+	if (!verdict.success && verdict.reason != REST_THROTTLED)
+		note_error(attempt, name, reason);
 	exchange_note_attempt(exchange, attempt, name, rest_ms);
 	exchange->tally.request_was_sent = exchange->tally.request_was_sent || outcome->request_sent;
 	exchange->tally.timed_out = exchange->tally.timed_out || outcome->kind == OUTCOME_TIMEOUT;
