@@ -1,0 +1,178 @@
+"""The admin port: health, status, reload, and who may see them."""
+import json
+import re
+
+import pytest
+
+from harness import answers
+from harness.client import Client
+from harness.stage import make_config
+
+
+class Admin:
+    def __init__(self, daemon):
+        self.port = int(re.search(r"Admin port (\d+)", daemon.wait_for_line(r"Admin port \d+"))[1])
+
+    def call(self, method, target, headers=(), body=None):
+        host = dict(headers).get("Host", f"127.0.0.1:{self.port}")
+        fields = [field for field in headers if field[0] != "Host"]
+        with Client(self.port) as client:
+            return client.call(method, target, fields, body, host=host)
+
+    def get(self, target, headers=()):
+        return self.call("GET", target, headers)
+
+    def status(self):
+        return json.loads(self.get("/status.json").body)
+
+
+def backend_of(status, name):
+    return next(backend for backend in status["backends"] if backend["name"] == name)
+
+
+def deployment_of(backend, name):
+    return next(deployment for deployment in backend["deployments"] if deployment["name"] == name)
+
+
+
+@pytest.fixture
+def quiet(stage):
+    return Admin(stage.daemon([stage.backend()]))
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_and_readiness_are_told(quiet, path):
+    assert quiet.get(path).status == 200
+
+
+def test_an_unknown_path_is_a_404(quiet):
+    assert quiet.get("/nothing").status == 404
+
+
+def test_the_status_tells_a_cooling_deployment_and_by_which_hint(stage):
+    backends = [stage.backend(answers.throttled(("retry-after-ms", "9000"))), stage.backend()]
+    daemon = stage.daemon(backends)
+    for _ in range(4):
+        assert daemon.chat().status == 200
+    status = Admin(daemon).status()
+    cooling = [deployment for backend in status["backends"] for deployment in backend["deployments"]
+               if deployment["state"] == "cooling"]
+    assert len(cooling) == 1
+    assert cooling[0]["name"] == "gpt-4o"
+    assert "retry-after-ms" in cooling[0]["reason"]
+    assert 0 < cooling[0]["cooldown_remaining_ms"] <= 9000
+    assert status["ready"] is True
+    assert status["requests_in_flight"] == 0
+    assert status["version"]
+
+
+def test_the_status_tells_an_ejected_deployment_and_its_backends_last_error(stage):
+    backends = [stage.backend(answers.error(500, "boom")), stage.backend()]
+    daemon = stage.daemon(backends)
+    for _ in range(4):
+        assert daemon.chat().status == 200
+    status = Admin(daemon).status()
+    ejected = [(backend, deployment) for backend in status["backends"] for deployment in backend["deployments"]
+               if deployment["state"] == "ejected"]
+    assert len(ejected) == 1
+    assert "500" in ejected[0][0]["last_error"]
+
+
+def test_the_status_tells_refused_credentials_as_misconfigured(stage):
+    key = {"type": "api_key", "key": "backend-key"}
+    backends = [stage.backend(default=answers.error(401, "401")), stage.backend()]
+    daemon = stage.daemon([{"url": backend.url, "auth": key} for backend in backends])
+    for _ in range(4):
+        assert daemon.chat().status == 200
+    assert "misconfigured" in [backend["state"] for backend in Admin(daemon).status()["backends"]]
+
+
+def test_the_status_counts_what_is_in_flight(stage):
+    backend = stage.backend(answers.hang())
+    daemon = stage.daemon([backend])
+    with daemon.client() as client:
+        daemon.open_chat(client)
+        backend.await_requests(1)
+        status = Admin(daemon).status()
+        assert status["requests_in_flight"] == 1
+        assert [one["in_flight"] for one in status["backends"]] == [1]
+
+
+def test_the_page_for_people_shows_the_same(stage):
+    daemon = stage.daemon([stage.backend(answers.throttled(("retry-after", "9"))), stage.backend()])
+    for _ in range(4):
+        daemon.chat()
+    got = Admin(daemon).get("/status")
+    assert got.status == 200
+    assert got.header("content-type").startswith("text/html")
+    assert b"cooling for " in got.body
+
+
+def test_secrets_are_not_in_the_status(stage):
+    key = {"type": "api_key", "key": "backend-key"}
+    daemon = stage.daemon([{"url": stage.backend().url, "auth": key}])
+    assert daemon.chat().status == 200
+    admin = Admin(daemon)
+    for path in ("/status", "/status.json"):
+        assert b"backend-key" not in admin.get(path).body
+
+
+def test_a_deployment_name_that_is_markup_is_shown_as_text(stage):
+    daemon = stage.daemon([stage.backend()])
+    assert daemon.post("/v1/chat/completions", {"model": "<script>x</script>", "messages": []}).status == 200
+    assert b"<script>" not in Admin(daemon).get("/status").body
+
+
+@pytest.mark.parametrize("headers", [[("Origin", "http://evil.example")], [("Origin", "null")], [("Host", "evil.example")]])
+def test_a_foreign_reload_is_refused(quiet, headers):
+    assert quiet.call("POST", "/reload", headers).status == 403
+
+
+def test_a_reload_is_a_post(quiet):
+    assert quiet.get("/reload").status == 405
+
+
+def test_a_reload_answers_200_and_a_faulty_file_422_with_its_faults(stage):
+    daemon = stage.daemon([stage.backend()])
+    admin = Admin(daemon)
+    assert admin.call("POST", "/reload").status == 200
+    good = json.loads(daemon.config_path.read_text())
+    daemon.write_config({**good, "nonsense": 1, "listen": {**good["listen"], "port": "x"}})
+    got = admin.call("POST", "/reload")
+    assert got.status == 422
+    assert {fault["path"] for fault in json.loads(got.body)["faults"]} == {"nonsense", "listen.port"}
+    assert daemon.chat().status == 200
+
+
+@pytest.fixture
+def off_loopback(stage):
+    def start(key):
+        admin = {"address": "0.0.0.0", "port": 0, **({"key": key} if key else {})}
+        return Admin(stage.daemon([stage.backend()], admin=admin))
+    return start
+
+
+@pytest.mark.parametrize("path", ["/status", "/status.json"])
+def test_off_loopback_nothing_but_health_is_shown_without_a_key(off_loopback, path):
+    admin = off_loopback(None)
+    assert admin.get(path).status == 403
+    assert admin.call("POST", "/reload").status == 403
+    assert admin.get("/healthz").status == 200
+    assert admin.get("/readyz").status == 200
+
+
+def test_off_loopback_the_key_opens(off_loopback):
+    admin = off_loopback("operators-key")
+    assert admin.get("/status.json").status == 401
+    assert admin.get("/status.json", [("Authorization", "Bearer wrong")]).status == 401
+    assert admin.get("/status.json", [("Authorization", "Bearer operators-key")]).status == 200
+    assert admin.call("POST", "/reload", [("Authorization", "Bearer operators-key")]).status == 200
+    assert admin.get("/healthz").status == 200
+
+
+def test_a_taken_admin_port_ends_the_start_with_2(stage):
+    taken = Admin(stage.daemon([stage.backend()])).port
+    daemon = stage.start(make_config([stage.backend()], {"admin": {"port": taken}}), ready=False)
+    assert daemon.wait() == 2
+    daemon.ended()
+    assert any("admin.port" in line for line in daemon.errors)
