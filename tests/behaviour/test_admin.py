@@ -6,6 +6,7 @@ import pytest
 
 from harness import answers
 from harness.client import Client
+from harness.client import wait_for
 from harness.stage import make_config
 
 
@@ -62,8 +63,8 @@ def test_the_status_tells_a_cooling_deployment_and_by_which_hint(stage):
     assert "retry-after-ms" in cooling[0]["reason"]
     assert 0 < cooling[0]["cooldown_remaining_ms"] <= 9000
     assert status["ready"] is True
-    assert status["requests_in_flight"] == 0
     assert status["version"]
+    wait_for(lambda: Admin(daemon).status()["requests_in_flight"] == 0, what="the end of all requests")
 
 
 def test_the_status_tells_an_ejected_deployment_and_its_backends_last_error(stage):
