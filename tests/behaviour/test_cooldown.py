@@ -167,6 +167,61 @@ def test_a_later_longer_hint_extends_a_rest(stage):
     assert daemon.chat().outcomes == [("two", "200")]
 
 
+# ---- names that strangers make up
+
+def chat_on(client, deployment):
+    return client.call("POST", f"/openai/deployments/{deployment}/chat/completions?api-version=1", body=CHAT_BODY)
+
+
+def fill_with_unknown_names(daemon, count=300):
+    """More names than the daemon keeps a state for."""
+    with daemon.client() as client:
+        for number in range(count):
+            assert chat_on(client, f"unknown-{number}").status == 404
+
+
+def knows(*good, answer=None):
+    """A backend that serves these deployments and no other."""
+
+    def speak(exchange):
+        name = exchange.request.path.split("/")[3]
+        (answer or answers.ok() if name in good else answers.deployment_not_found())(exchange)
+
+    return speak
+
+
+def test_unknown_names_leave_room_for_the_good_ones(stage):
+    backend = stage.backend(default=knows("gpt-4o", answer=answers.wait_ms(9_000)))
+    daemon = stage.daemon([backend], workers=1)
+    fill_with_unknown_names(daemon)
+    got = daemon.chat()
+    assert got.status == 429
+    assert got.attempts == [("one", "429", 9_000)]
+    assert 8_000 < int(got.header("retry-after-ms")) <= 9_000
+    asked = len(backend.requests)
+    got = daemon.chat()
+    assert got.status == 429
+    assert 7_000 < int(got.header("retry-after-ms")) <= 9_000
+    assert len(backend.requests) == asked
+
+
+def test_an_unknown_name_is_not_asked_for_again(stage):
+    first, second = stage.backend(default=knows()), stage.backend(default=knows("gpt-4o"))
+    daemon = stage.daemon(in_order(first, second), workers=1)
+    fill_with_unknown_names(daemon)
+    for name in ("unknown-299", "another"):
+        assert daemon.chat(deployment=name).status == 404
+        asked = len(first.requests) + len(second.requests)
+        got = daemon.chat(deployment=name)
+        assert got.status == 404
+        assert got.json["error"]["code"] == "DeploymentNotFound"
+        assert len(first.requests) + len(second.requests) <= asked + 1
+    assert daemon.chat().header("x-aoai-lb-backend") == "two"
+    asked = len(first.requests)
+    assert daemon.chat().outcomes == [("two", "200")]
+    assert len(first.requests) == asked
+
+
 # ---- its way back
 
 def test_it_comes_back_when_its_time_is_over(stage):
@@ -215,6 +270,27 @@ def test_a_crowd_sends_one_probe_only(stage):
     for client in clients:
         assert client.read_answer().status == 200
         client.close()
+
+
+def test_while_a_probe_is_under_way_the_others_are_told_to_wait(stage):
+    gate = answers.Gate()
+    backend = stage.backend(answers.wait_ms(150), answers.gated(gate, answers.ok()))
+    daemon = stage.daemon([backend], cooldown={"min_ms": 700})
+    assert daemon.chat().status == 429
+    time.sleep(0.2)
+    with daemon.client() as probe:
+        daemon.open_chat(probe)
+        backend.await_requests(2)
+        for _ in range(3):
+            got = daemon.chat()
+            assert got.status == 429
+            assert 700 <= int(got.header("retry-after-ms")) <= 60_000
+            assert 1 <= int(got.header("retry-after")) <= 60
+            time.sleep(0.05)
+        gate.open()
+        assert probe.read_answer().status == 200
+    assert daemon.chat().status == 200
+    assert len(backend.requests) == 3
 
 
 def test_a_failed_probe_costs_its_request_nothing_and_begins_a_new_rest(stage):

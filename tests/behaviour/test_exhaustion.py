@@ -100,6 +100,21 @@ def test_a_429_of_the_daemons_may_be_retried_by_the_sdks(stage):
     assert got.header("x-should-retry") != "false"
 
 
+def test_a_throttled_call_without_a_deployment_is_told_the_backends_wait(stage):
+    daemon = stage.daemon([stage.backend(default=answers.throttled(("Retry-After", "30")))])
+    for _ in range(2):
+        got = daemon.get("/v1/files")
+        assert got.status == 429
+        assert 29_000 <= check_hints(got) <= 30_000
+
+
+def test_throttled_calls_without_a_deployment_are_told_the_soonest_wait(stage):
+    daemon = stage.daemon(in_order(*[stage.backend(default=answers.wait_ms(wait_ms)) for wait_ms in (30_000, 7_000)]))
+    got = daemon.get("/openai/batches?api-version=1")
+    assert got.status == 429
+    assert 6_000 <= check_hints(got) <= 7_000
+
+
 # ---- an answered error
 
 def test_the_last_answered_error_passes_as_it_came(stage):
@@ -130,6 +145,15 @@ def test_a_passed_errors_own_hints_are_replaced_by_sane_ones(stage):
     _, _, got = failing(stage, answers.error(503, "503", headers=[("Retry-After", "86400")]))
     assert got.status == 503
     assert check_hints(got) <= 60_000
+
+
+def test_a_passed_504_may_not_be_retried(stage):
+    """Behind it a backend may still be at work."""
+    _, _, got = failing(stage, answers.error(504, "504", "the backend's own"))
+    assert got.status == 504
+    assert got.json["error"]["message"] == "the backend's own"
+    assert got.header("x-should-retry") == "false"
+    check_hints(got)
 
 
 def test_a_large_error_passes_whole(stage):
@@ -201,6 +225,33 @@ def test_request_ms_bounds_all_attempts_together(stage):
     assert got.status == 504
     assert 0.4 < time.monotonic() - began < 2
     assert not backends[2].requests
+
+
+def test_an_end_of_request_ms_rests_nobody(stage):
+    """The time was the request's own, whatever an earlier backend had used of it."""
+    first = stage.backend(answers.hang())
+    daemon = stage.daemon(in_order(first, stage.backend()), timeouts={"request_ms": 250})
+    got = daemon.chat()
+    assert got.status == 504
+    assert got.attempts == [("one", "timeout", None)]
+    assert daemon.chat().header("x-aoai-lb-backend") == "one"
+    assert not daemon.find_lines("cooling down")
+
+
+def test_a_backend_does_not_pay_for_the_time_that_another_took(stage):
+    slow = answers.Gate()
+    first, second = stage.backend(answers.gated(slow, answers.error(500, "500"))), stage.backend(answers.hang())
+    daemon = stage.daemon(in_order(first, second), timeouts={"request_ms": 500})
+    with daemon.client() as client:
+        daemon.open_chat(client)
+        first.await_requests(1)
+        time.sleep(0.2)
+        slow.open()
+        got = client.read_answer()
+    assert got.status == 500
+    assert [attempt[:2] for attempt in got.attempts] == [("one", "500"), ("two", "timeout")]
+    assert got.attempts[1][2] is None
+    assert daemon.chat().outcomes == [("two", "200")]
 
 
 # ---- all rest for errors

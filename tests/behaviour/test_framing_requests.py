@@ -229,6 +229,23 @@ def test_an_unknown_expectation_is_a_417(scene):
     assert daemon.call("POST", CHAT_PATH, [("Expect", "a-miracle")], b"{}").status == 417
 
 
+@pytest.mark.parametrize("connection, upgrade", [("Upgrade, HTTP2-Settings", "h2c"), ("Upgrade", "h2c"), ("upgrade", "TLS/1.0")])
+def test_an_upgrade_that_may_be_ignored_is(scene, connection, upgrade):
+    """RFC 9110, 7.8. Some HTTP/2 clients offer h2c with every request."""
+    backend, daemon = scene
+    headers = [("Connection", connection), ("Upgrade", upgrade), ("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA")]
+    assert daemon.chat(headers).status == 200
+    assert backend.requests[-1].header("upgrade") is None
+
+
+@pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "h2c, websocket"])
+def test_a_websocket_is_a_501(scene, upgrade):
+    _, daemon = scene
+    headers = [("Connection", "Upgrade"), ("Upgrade", upgrade), ("Sec-WebSocket-Version", "13")]
+    assert daemon.get("/openai/realtime?deployment=gpt-4o", headers).status in (501, 404)
+    assert daemon.get("/v1/chat/completions", headers).status == 501
+
+
 # ---- time
 
 def test_a_head_that_does_not_come_is_a_408(stage):
@@ -290,6 +307,19 @@ def test_what_is_odd_but_clear_passes(scene, request_head):
         assert client.read_answer().status == 200
         client.send(request_bytes("GET", "/healthz"))
         assert client.read_answer("GET").status == 200
+
+
+@pytest.mark.parametrize("pieces", [(b"\r", b"\n"), (b"\r\n", b"")], ids=["inside", "behind-it"])
+@pytest.mark.parametrize("behind", [False, True], ids=["first", "kept-alive"])
+def test_a_leading_crlf_may_come_in_pieces(scene, pieces, behind):
+    _, daemon = scene
+    with daemon.client() as client:
+        if behind:
+            assert client.call("GET", "/healthz").status == 200
+        client.send(pieces[0])
+        time.sleep(0.05)
+        client.send(pieces[1] + LINE + HOST + b"Content-Length: 2\r\n\r\n{}")
+        assert client.read_answer().status == 200
 
 
 def test_a_request_cut_off_reaches_no_backend(stage):

@@ -1,4 +1,5 @@
 """Connections are kept and used again, on both sides, and never longer than is safe."""
+import threading
 import time
 
 import pytest
@@ -107,6 +108,29 @@ def test_a_pipelined_request_waits_for_the_stream_before_it(stage):
         client.read_payload_until(answers.DONE)
         assert client.read_chunk() == b""
         assert client.read_answer().json == answers.COMPLETION
+
+
+@pytest.mark.parametrize("begin", [0, 60_000], ids=["at-once", "in-two-parts"])
+def test_many_requests_behind_a_slow_one_are_all_answered(stage, begin):
+    """More of them than the daemon takes up before it has answered the first."""
+    gate = answers.Gate()
+    backend = stage.backend(answers.gated(gate, answers.ok()))
+    daemon = stage.daemon([backend])
+    small = request_bytes("GET", "/healthz", host="lb")
+    count = 128 * 1024 // len(small)
+    with daemon.client() as client:
+        daemon.open_chat(client)
+        backend.await_requests(1)
+        client.send((small * count)[:begin])
+        time.sleep(0.1)
+        sender = threading.Thread(target=client.sock.sendall, args=((small * count)[begin:],))
+        sender.start()
+        time.sleep(0.1)
+        gate.open()
+        for _ in range(1 + count):
+            assert client.read_answer().status == 200
+        sender.join()
+        assert client.is_open()
 
 
 # ---- the backend's side

@@ -374,6 +374,22 @@ def test_an_error_event_after_a_timed_commit_passes_as_it_is(stage):
     assert data == b"".join(QUIET) + error + DONE
 
 
+@pytest.mark.parametrize("behind", [[], [b'data: {"cho', b'ices":[]}\n\n']], ids=["last", "not-last"])
+def test_an_error_event_after_a_timed_commit_may_end_the_stream(stage, behind):
+    """The backend has said what went wrong: nothing is added, and its end in good order stays one."""
+    gate, cut = Gate(), Gate()
+    error = answers.error_event("server_error")
+    pieces = [error + behind[0], cut, behind[1]] if behind else [error]
+    daemon = stage.daemon([stage.backend(answers.stream(*QUIET, gate, *pieces))], timeouts={"commit_ms": 80})
+    with daemon.client() as client:
+        assert begin(daemon, client).status == 200
+        gate.open()
+        client.read_payload_until(error)
+        cut.open()
+        assert b"".join(iter(client.read_chunk, b"")) == b"".join(behind)
+        assert client.is_open()
+
+
 def test_silence_beyond_stream_idle_ms_is_a_break(stage):
     backend = stage.backend(answers.stream(HELLO, end="hang"))
     daemon = stage.daemon([backend], timeouts={"stream_idle_ms": 250})
@@ -476,6 +492,20 @@ def test_silence_in_a_coded_stream_gets_nothing(stage):
         client.read_head()
         threading.Timer(0.3, gate.open).start()
         assert b"".join(iter(client.read_chunk, b"")) == b"\x1f\x8bcoded\n\nend"
+
+
+@pytest.mark.parametrize("coded", [b"\x1f\x8bab", b"\n\n", HELLO], ids=["binary", "blank-line", "like-an-event"])
+def test_silence_in_a_coded_stream_gets_nothing_wherever_it_falls(stage, coded):
+    gate = Gate()
+    head = answers.head(200, [answers.EVENT_STREAM, ("Content-Encoding", "gzip"), ("Transfer-Encoding", "chunked")])
+    daemon = stage.daemon([stage.backend(answers.parts(head + answers.chunk(coded), gate, b"4\r\ncdef\r\n0\r\n\r\n"))],
+                          timeouts={"heartbeat_ms": 80, "response_ms": 300})
+    with daemon.client() as client:
+        assert begin(daemon, client).status == 200
+        assert client.read_payload(len(coded)) == coded
+        assert client.nothing_comes(0.35)
+        gate.open()
+        assert b"".join(iter(client.read_chunk, b"")) == b"cdef"
 
 
 # ---- answers that are no streams
