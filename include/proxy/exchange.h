@@ -109,6 +109,7 @@ struct exchange {
 	uint64_t answer_bytes; /* payload sent */
 	uint64_t last_sent_ms;
 	struct openai_usage usage;
+	bool usage_booked; /* on the client's quota */
 };
 
 /* A head has been read, or was too bad to be read (status not HEAD_COMPLETE). Copies what it needs. The exchange is
@@ -130,6 +131,10 @@ void exchange_attempt_failed(struct attempt *attempt, const struct outcome *outc
 /* Adds to the attempts header: outcome, or NULL for the answer's status, and how long the backend rests for it. */
 void exchange_note_attempt(struct exchange *exchange, const struct attempt *attempt, const char *outcome,
     uint64_t rest_ms);
+
+/* Books the tokens used, as far as they are known and once, on the client's quota: before the last of the answer goes
+ * out, so that the client's next request meets them. */
+void exchange_book_usage(struct exchange *exchange);
 
 /* The deployment's name has proved to be one: it gets a number, and with it a state on each backend. */
 void exchange_learn(struct exchange *exchange, uint64_t now_ms);

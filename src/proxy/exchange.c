@@ -512,15 +512,25 @@ destroy(struct grave *grave)
 	free(exchange);
 }
 
+void
+exchange_book_usage(struct exchange *exchange)
+{
+	const struct config_client *client;
+
+	if (exchange->client_index == 0 || !exchange->usage.known || exchange->usage_booked)
+		return;
+	exchange->usage_booked = true;
+	client = &exchange->fleet->config->clients[exchange->client_index - 1];
+	quota_spend_tokens(exchange->fleet->quotas[exchange->client_index - 1], client->tokens_per_minute,
+	    exchange->usage.total_tokens, clock_now_ms());
+}
+
 static void
 finish(struct exchange *exchange)
 {
 	if (exchange->attempt != NULL)
 		fatal("exchange: it ended before its attempt");
-	if (exchange->client_index > 0 && exchange->usage.known)
-		quota_spend_tokens(exchange->fleet->quotas[exchange->client_index - 1],
-		    exchange->fleet->config->clients[exchange->client_index - 1].tokens_per_minute,
-		    exchange->usage.total_tokens, clock_now_ms());
+	exchange_book_usage(exchange);
 	exchange_enter(exchange, CLOSED);
 	exchange_unreserve(exchange);
 	atomic_fetch_sub_explicit(&proxy_worker_of(exchange->worker)->proxy->requests_in_flight, 1,

@@ -332,8 +332,10 @@ hold_whole(struct attempt *attempt, struct slice data, bool last, uint64_t now_m
 		buffer_append_slice(&exchange->held, data);
 		return;
 	}
-	if (last)
+	if (last) {
 		read_usage(attempt, data);
+		exchange_book_usage(exchange);
+	}
 	if (!commit(attempt, data, last, now_ms))
 		return;
 	if (last)
@@ -411,14 +413,16 @@ relay_on(struct attempt *attempt, struct slice data, bool last, uint64_t now_ms)
 	if (attempt->mode == MODE_WHOLE)
 		keep_tail(attempt, data);
 	broke = last && ended_without_saying_so(attempt);
+	if (last && attempt->mode == MODE_WHOLE && attempt->is_json)
+		openai_usage_read_tail(buffer_slice(&exchange->held), &exchange->usage);
+	if (last || attempt->saw_done)
+		exchange_book_usage(exchange);
 	if ((data.length > 0 || (last && !broke)) &&
 	    !send_payload(exchange, SLICE_EMPTY, SLICE_EMPTY, data, last && !broke, now_ms))
 		return;
 	if (broke) {
 		relay_cut(attempt, "its stream ended without its last event", false, now_ms);
 	} else if (last) {
-		if (attempt->mode == MODE_WHOLE && attempt->is_json)
-			openai_usage_read_tail(buffer_slice(&exchange->held), &exchange->usage);
 		finish(attempt, now_ms);
 	} else {
 		pause_if_blocked(attempt, now_ms);
