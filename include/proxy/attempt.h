@@ -77,6 +77,7 @@ struct attempt {
 	bool saw_done;   /* [DONE], or the terminal event of Responses */
 	bool saw_content;
 	bool blameless;  /* it ran out of the request's own time */
+	uint32_t events; /* with data, so far: the next one's sequence number in the Responses dialect */
 	bool cut_inside; /* the stream ended inside an event */
 
 	/* Clocks: all in ms, 0: not running. They stand still while the caller blocks. */

@@ -214,6 +214,7 @@ scan_events(struct attempt *attempt, struct slice data, unsigned *status)
 	while (sse_next(&attempt->scanner, &data, &event)) {
 		if (!event.has_data)
 			continue;
+		attempt->events++;
 		openai_event_read(&event, &meaning);
 		if (meaning.dialect != OPENAI_DIALECT_UNKNOWN)
 			attempt->dialect = (uint8_t)meaning.dialect;
@@ -464,7 +465,10 @@ send_break(struct attempt *attempt, uint64_t now_ms)
 		buffer_append_string(&event,
 		    "event: error\ndata: {\"type\":\"error\",\"code\":\"stream_broken\",\"message\":\"");
 		buffer_append_string(&event, message);
-		buffer_append_string(&event, "\",\"param\":null}\n\n");
+		/* Events are numbered from 0 on, and strict readers refuse one without its number. */
+		buffer_append_string(&event, "\",\"param\":null,\"sequence_number\":");
+		buffer_append_u64(&event, attempt->events);
+		buffer_append_string(&event, "}\n\n");
 	} else {
 		buffer_append_string(&event, "data: ");
 		answer_write_error_object(&event, 502, "stream_broken", message);

@@ -338,6 +338,7 @@ def test_a_broken_responses_stream_gets_its_own_error_shape(stage, end):
     assert len(last) == 1
     assert last[0]["type"] == "error"
     assert last[0]["message"]
+    assert last[0]["sequence_number"] == 2  # strict readers refuse an event without one
 
 
 def test_a_completions_stream_without_done_broke(stage):

@@ -71,8 +71,7 @@ describe('@ai-sdk/azure', () => {
   const here = useWorld()
 
   for (const api of ['chat', 'responses'])
-    // The library refuses an error event of the Responses API that has no sequence_number.
-    test(`it understands the error event of a broken stream, ${api}`, { todo: api === 'responses' }, async () => {
+    test(`it understands the error event of a broken stream, ${api}`, async () => {
       await here.world.spoil({ one: { fault: 'truncate', stage: 'at_event', at: 9 } })
       const model = providerOf(here.world)[api](here.world.deployment())
       await assert.rejects(streamed(model, { maxRetries: 0 }), (error) => {
