@@ -673,7 +673,7 @@ exchange_body(struct exchange *exchange, char *data, size_t length, size_t *cons
 	status = body_read(&exchange->body_reader, data, length, &payload, consumed);
 	if (status == BODY_MALFORMED) {
 		exchange->keep_alive = false;
-		if (exchange->state == READING)
+		if (exchange_abandon_attempt(exchange))
 			answer_error(exchange, 400, "malformed_request",
 			    "The request's body is not framed as HTTP/1.1 has it.", 0, false, now_ms);
 		else

@@ -494,7 +494,7 @@ relay_cut(struct attempt *attempt, const char *reason, bool garbled, uint64_t no
 	access_failed(attempt, "broken", reason);
 	exchange->broken = true;
 	/* Where the reader's position is unknown (inside an event, a coded or counted answer) nothing may be added. */
-	if (attempt->mode == MODE_EVENTS && !attempt->coded && !attempt->cut_inside &&
+	if (attempt->mode == MODE_EVENTS && !attempt->coded && !attempt->cut_inside && !attempt->saw_done &&
 	    sse_at_boundary(&attempt->scanner) && !send_break(attempt, now_ms))
 		return;
 	attempt_end(attempt, false, now_ms);
