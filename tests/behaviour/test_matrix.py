@@ -173,6 +173,7 @@ class Point:
     where: object
     committed: bool = False
     inside_event: bool = False
+    said_all: bool = False
     large: bool = False
 
 
@@ -198,7 +199,7 @@ EVENTS = [
     Point("inside a later event", lambda sample: {"stage": "in_event", "at": sample.first_content + 3}, committed=True,
           inside_event=True),
     LAST_EVENT,
-    Point("before the final chunk", fixed(stage="before_end"), committed=True),
+    Point("before the final chunk", fixed(stage="before_end"), committed=True, said_all=True),
 ]
 CONNECT = Point("while connecting", fixed())
 ACCEPT = Point("once connected", fixed(stage="accept"))
@@ -297,6 +298,8 @@ class Case:
         """The rules: how the first attempt ends, and what the caller gets."""
         if not self.point.committed:
             return self.failure.outcome, "whole"
+        if self.point.said_all:
+            return "200", "whole, then cut off"
         if not self.variant.stream or self.point.inside_event:
             return "200", "cut off"
         return "200", "error event, cut off" if self.failure.whose == "ours" else "its error event"
@@ -308,14 +311,14 @@ class Case:
             return str(outcomes), f"a {got.answer.status}"
         first = self.failure.outcome if outcomes[0] == self.failure.perhaps else outcomes[0]
         event = self.variant.stream and error_event(got)
+        whole = said(self.variant.endpoint, self.variant.stream, got.payload) == sample.said
         if got.clean and not event:
-            whole = said(self.variant.endpoint, self.variant.stream, got.payload) == sample.said
             return first, "whole" if whole else "a short answer taken for whole"
         if self.variant.stream and not sample.said.startswith("".join(map(text_of_event, events_of(got.payload)))):
             return first, "another text"
         if event:
             return first, "error event, cut off" if event == "ours" and not got.clean else event
-        return first, "cut off"
+        return first, "whole, then cut off" if whole else "cut off"
 
     def check_rest(self, got):
         """What is wrong with the first backend's rest, or None."""
@@ -419,6 +422,7 @@ The column *attempt* is what `x-aoai-lb-attempts` says of the first backend, and
 - *error event, cut off*: some of the answer had gone to the caller; then it gets an error event in the words of its
   dialect, and the connection ends without the final chunk. Client libraries raise an error.
 - *cut off*: the same without an event, because the stream broke inside one, or because the answer is no stream.
+- *whole, then cut off*: the last event came, the end of the connection did not come in good order.
 - *its error event*: the backend's own error event passes, after what had gone before. Client libraries raise an error.
 """
 
