@@ -132,7 +132,7 @@ fleet_new(struct config *config, const struct fleet *previous, struct deployment
 		write_own_lines(backend);
 		fleet->count = i + 1;
 	}
-	fleet->quotas = memory_take_zeroed(config->client_count + 1, sizeof(*fleet->quotas));
+	fleet->quotas = memory_take_zeroed(config->client_count + 1, sizeof(struct quota *));
 	for (size_t i = 0; i < config->client_count; i++)
 		fleet->quotas[i] = find_quota(previous, config->clients[i].name);
 	number_deployments(fleet);
