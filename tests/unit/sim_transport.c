@@ -28,6 +28,18 @@ shape_of(const struct reply *reply)
 	return "whole";
 }
 
+/* A reset that comes while the request is still being sent is told to the sender; the reader then sees an end. */
+#define RESET_AT_ONCE "reset at once"
+
+static bool
+has_shape(const struct reply *reply, const char *shape)
+{
+	if (strcmp(shape, RESET_AT_ONCE) == 0)
+		return strcmp(shape_of(reply), "reset before head") == 0 ||
+		    strcmp(shape_of(reply), "closed before head") == 0;
+	return strcmp(shape_of(reply), shape) == 0;
+}
+
 static void
 every_fault_looks_as_it_should(void **state)
 {
@@ -65,7 +77,7 @@ every_fault_looks_as_it_should(void **state)
 		{ "{\"fault\":\"truncate\",\"stage\":\"mid_head\"}", CHAT_BODY, "closed before head", 0, NULL },
 		{ "{\"fault\":\"truncate\",\"stage\":\"before_head\"}", CHAT_BODY, "closed before head", 0, NULL },
 		{ "{\"fault\":\"reset\"}", CHAT_BODY, "reset before head", 0, NULL },
-		{ "{\"fault\":\"reset\",\"stage\":\"accept\"}", CHAT_BODY, "reset before head", 0, NULL },
+		{ "{\"fault\":\"reset\",\"stage\":\"accept\"}", CHAT_BODY, RESET_AT_ONCE, 0, NULL },
 		{ "{\"fault\":\"reset\",\"stage\":\"request\"}", CHAT_BODY, "reset before head", 0, NULL },
 		{ "{\"fault\":\"slow_head\",\"ms\":1,\"bytes\":40}", CHAT_BODY, "whole", 200, "stop" },
 		{ "{\"fault\":\"slow_body\",\"ms\":1,\"bytes\":200}", CHAT_STREAM_BODY, "whole", 200, "[DONE]" },
@@ -115,7 +127,7 @@ every_fault_looks_as_it_should(void **state)
 
 		install(sim, cases[i].fault);
 		post(sim, CHAT, cases[i].body, &reply);
-		if (strcmp(shape_of(&reply), cases[i].shape) != 0)
+		if (!has_shape(&reply, cases[i].shape))
 			fail_msg("%s: %s, not %s", cases[i].fault, shape_of(&reply), cases[i].shape);
 		if (cases[i].status != 0)
 			CHECK_NUMBER(cases[i].fault, reply.head.status, cases[i].status);
