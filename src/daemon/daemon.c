@@ -1,5 +1,6 @@
 #include "daemon/daemon.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,8 @@
 
 /* While draining, how often open connections are counted. */
 #define DRAIN_LOOK_MS 20
+/* Memory for a body of at least this size goes back to the system as soon as it is freed. */
+#define LARGE_BODY_BYTES (128 * 1024)
 /* At the end a stuck stdout gets this long. */
 #define LOG_STOP_MS 2000
 
@@ -233,6 +236,8 @@ daemon_run(const struct options *options, struct config *config)
 	bool started;
 
 	forbid_core_dumps();
+	/* Without this glibc raises the threshold once a large body has been freed, and keeps later ones' memory. */
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE_BODY_BYTES);
 	signal(SIGPIPE, SIG_IGN);
 	block_signals(SIG_BLOCK); /* threads inherit this: signals are the main thread's alone */
 	log_configure(config->log_format, config->log_level);
