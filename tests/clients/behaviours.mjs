@@ -10,8 +10,8 @@ export const json = 'json'
 export const chunks = 'chunks'
 export const events = 'events'
 
-// The backends' faults, in the simulator's words (include/sim/fault.h). The chunks of a chat are at 0 what the filter says
-// or the role, the Responses API's first two events hold no content either; from 4 on all is content.
+// The backends' faults, in the simulator's words (include/sim/fault.h). The first chunk of a chat, or two on deployment
+// paths, and the first two events of the Responses API hold no content; from the fifth on all do.
 const throttle = { fault: 'throttle', form: 'ms', ms: 30_000 }
 const anyAnswer = {
   'throttles': throttle,
@@ -56,8 +56,8 @@ const lateError = {
 /**
  * Adds the tests of a library's operations, which run side by side, each in a world of its own.
  *
- * operations	name → { form: json | chunks | events, ask(world, deployment, { maxRetries }) → what it got, says: what
- *		that must be, if not the whole text }
+ * operations	name → { form: json | chunks | events, ask(world, deployment, { maxRetries }) → what it got,
+ *		says: what that must be, if not the whole text }
  * isThrottled	fails unless error is the library's own kind of 429, with a wait of that many milliseconds or less
  */
 export function testLibrary(library, operations, isThrottled) {
@@ -156,10 +156,9 @@ function testAllThrottled(here, operation, isThrottled) {
 
 /** Fails unless the headers tell a wait that ends when the soonest backend's does. */
 export function assertHints(headers, soonestMilliseconds) {
-  const milliseconds = Number(headers.get('retry-after-ms'))
-  const seconds = Number(headers.get('retry-after'))
-  assert.ok(milliseconds > soonestMilliseconds / 2 && milliseconds <= soonestMilliseconds, `retry-after-ms: ${milliseconds}`)
-  assert.equal(seconds, Math.ceil(milliseconds / 1000))
+  const wait = Number(headers.get('retry-after-ms'))
+  assert.ok(wait > soonestMilliseconds / 2 && wait <= soonestMilliseconds, `retry-after-ms: ${wait}`)
+  assert.equal(Number(headers.get('retry-after')), Math.ceil(wait / 1000))
 }
 
 /** What the parts of a stream say together. */

@@ -1,5 +1,5 @@
-// @langchain/openai: AzureChatOpenAI on deployment paths (with another "model" in the body than in the path), ChatOpenAI for
-// the Responses API.
+// @langchain/openai: AzureChatOpenAI on deployment paths (with another "model" in the body than in the path), and
+// ChatOpenAI for the Responses API.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 

@@ -30,7 +30,8 @@ testLibrary('OpenAI', {
   "streamed chat by the library's own assembler": {
     form: chunks,
     async ask(world, model, options) {
-      const completion = await clientOf(world, options).chat.completions.stream({ model, messages }).finalChatCompletion()
+      const runner = clientOf(world, options).chat.completions.stream({ model, messages })
+      const completion = await runner.finalChatCompletion()
       return completion.choices[0].message.content
     },
   },

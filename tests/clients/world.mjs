@@ -1,7 +1,7 @@
 // What the tests stand on: a daemon in front of simulated Azure OpenAI resources, all of it on free ports.
 //
-// One world serves the tests of a file. What one test does to a backend must not be felt by the next, so each test takes
-// deployment names of its own (the daemon rests a backend per deployment) and clears the simulator's faults.
+// One world serves the tests of a suite. What one test does to a backend must not be felt by the next, so each test
+// takes a deployment of its own (the daemon rests a backend by deployment) and sets the simulator's faults anew.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -40,6 +40,9 @@ export const completionTokens = 24
 /** What the simulator's models say, whatever they are asked: the first completionTokens words. */
 export const wholeText = 'This answer comes from a simulator: it neither reads nor understands what it is asked, ' +
   'but every chunk, field and error'
+
+// The programs go with the tests, however these end.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
 
 function program(variable, name) {
   if (process.env[variable]) return process.env[variable]
@@ -97,13 +100,13 @@ class World {
 
   /** A deployment that no test has used. */
   deployment() {
-    assert.ok(this.taken < namesInAll, 'a file of tests has used up all deployments')
+    assert.ok(this.taken < namesInAll, 'a suite has used up all deployments')
     return callersName(this.taken++)
   }
 
   /** A deployment whose first backend refuses connections. */
   refusedDeployment() {
-    assert.ok(this.refused < refusedInAll, 'a file of tests has used up all deployments that are refused first')
+    assert.ok(this.refused < refusedInAll, 'a suite has used up all deployments that are refused first')
     return refusedName(this.refused++)
   }
 
