@@ -21,10 +21,8 @@
 #include "base/random.h"
 #include "net/timer.h"
 
-/* The shared read buffer: room before and after the bytes read lets a relay frame them as a chunk in place. */
+/* The shared read buffer. */
 #define WORKER_READ_BYTES 65536U
-#define WORKER_READ_HEADROOM 32U
-#define WORKER_READ_TAILROOM 8U
 
 struct upstream_pool;
 struct worker;
@@ -46,7 +44,7 @@ struct worker {
 	struct timer_wheel *wheel;
 	struct random random;
 	struct upstream_pool *pool;
-	char *read_buffer; /* WORKER_READ_BYTES, between headroom and tailroom; for one callback at a time */
+	char *read_buffer; /* WORKER_READ_BYTES; for one callback at a time */
 	worker_accept_fn *on_accept;
 	void *context; /* the proxy's or the simulator's own */
 	struct grave *graves;

@@ -102,6 +102,9 @@ void attempt_upload(struct attempt *attempt, uint64_t now_ms);
 /* Sets the timer to the next deadline that applies. */
 void attempt_watch(struct attempt *attempt, uint64_t now_ms);
 
+/* What is known of the attempt, as far as the policy asks; status is that of the head, 0 before it. */
+void attempt_outcome(const struct attempt *attempt, enum outcome_kind kind, struct outcome *out);
+
 /* In words for the log: "openai2". */
 const char *attempt_backend_name(const struct attempt *attempt);
 

@@ -78,8 +78,7 @@ worker_new(unsigned index, worker_accept_fn *on_accept, void *context)
 		fatal("worker: no event base");
 	worker->wheel = timer_wheel_new(worker->base);
 	random_seed_from_system(&worker->random);
-	worker->read_buffer =
-	    (char *)memory_take(WORKER_READ_HEADROOM + WORKER_READ_BYTES + WORKER_READ_TAILROOM) + WORKER_READ_HEADROOM;
+	worker->read_buffer = memory_take(WORKER_READ_BYTES);
 	worker->mail_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (worker->mail_fd < 0)
 		fatal("worker: no event descriptor");
@@ -150,7 +149,7 @@ worker_free(struct worker **worker)
 	close(gone->mail_fd);
 	event_base_free(gone->base);
 	pthread_mutex_destroy(&gone->mail_mutex);
-	free(gone->read_buffer - WORKER_READ_HEADROOM);
+	free(gone->read_buffer);
 	free(gone);
 }
 

@@ -35,8 +35,8 @@ attempt_backend_name(const struct attempt *attempt)
 
 /* ---- ends ------------------------------------------------------------------------------------------------------ */
 
-static void
-fill_outcome(const struct attempt *attempt, enum outcome_kind kind, struct outcome *out)
+void
+attempt_outcome(const struct attempt *attempt, enum outcome_kind kind, struct outcome *out)
 {
 	*out = (struct outcome){
 		.kind = kind,
@@ -53,7 +53,7 @@ fail(struct attempt *attempt, enum outcome_kind kind, const char *reason, uint64
 {
 	struct outcome outcome;
 
-	fill_outcome(attempt, kind, &outcome);
+	attempt_outcome(attempt, kind, &outcome);
 	exchange_attempt_failed(attempt, &outcome, reason, now_ms);
 }
 
@@ -543,7 +543,7 @@ is_error_to_judge(const struct attempt *attempt, unsigned status)
 	struct outcome outcome;
 	struct verdict verdict;
 
-	fill_outcome(attempt, OUTCOME_ANSWERED, &outcome);
+	attempt_outcome(attempt, OUTCOME_ANSWERED, &outcome);
 	outcome.status = status;
 	outcome.deployment_not_found = status == 404; /* the body decides */
 	verdict = retry_judge(&outcome, 1);

@@ -251,15 +251,11 @@ scan_events(struct attempt *attempt, struct slice data, unsigned *status)
 static void
 fail(struct attempt *attempt, enum outcome_kind kind, unsigned status, const char *reason, uint64_t now_ms)
 {
-	struct outcome outcome = {
-		.kind = kind,
-		.status = status,
-		.request_sent = true,
-		.injected_credentials = attempt->via->config->auth.type != AUTH_PASSTHROUGH,
-		.mapped = attempt->via->config->has_map,
-		.inference = attempt->exchange->deployment_length > 0,
-	};
+	struct outcome outcome;
 
+	attempt_outcome(attempt, kind, &outcome);
+	outcome.status = status;
+	outcome.request_sent = true;
 	exchange_attempt_failed(attempt, &outcome, reason, now_ms);
 }
 
@@ -365,15 +361,10 @@ judge_error(struct attempt *attempt, bool complete, uint64_t now_ms)
 {
 	struct exchange *exchange = attempt->exchange;
 	struct slice body = buffer_slice(&attempt->input);
-	struct outcome outcome = {
-		.kind = OUTCOME_ANSWERED,
-		.status = attempt->status,
-		.request_sent = true,
-		.injected_credentials = attempt->via->config->auth.type != AUTH_PASSTHROUGH,
-		.mapped = attempt->via->config->has_map,
-		.inference = exchange->deployment_length > 0,
-	};
+	struct outcome outcome;
 
+	attempt_outcome(attempt, OUTCOME_ANSWERED, &outcome);
+	outcome.request_sent = true;
 	attempt->reusable = attempt->reusable && complete;
 	outcome.deployment_not_found =
 	    attempt->status == 404 && slice_equals(openai_error_code(body), SLICE("DeploymentNotFound"));
