@@ -1,0 +1,39 @@
+/* policy/pins.h: which resource keeps what a caller may ask for again.
+ *
+ * Stored responses, conversations, files, vector stores, batches and encrypted reasoning live on the Azure OpenAI
+ * resource that made them; no id says which that was. The table remembers it for ids seen in answers, as hashes only: a
+ * fixed number of entries, each with an end; where a new one finds no room, the one of its set that would end first
+ * goes. A resource is a hash of its URL, so that pins outlive reloads and the order of backends.
+ *
+ * Shared by all workers; striped mutexes, held for a few dozen instructions, and touched by calls with stored state
+ * alone. Pure: time is a parameter.
+ *
+ *	pins_learn(pins, id_hash(id, seed), resource, now_ms);
+ *	resource = pins_find(pins, id_hash(id, seed), now_ms);
+ */
+#ifndef POLICY_PINS_H
+#define POLICY_PINS_H
+
+#include <stdint.h>
+
+#include "base/compiler.h"
+
+/* 65,536 ids in 1.5 MB, of which only touched pages take memory. */
+#define PINS_MAX 65536U
+#define PINS_PER_SET 8U
+/* Azure keeps stored responses for 30 days. */
+#define PIN_LIFETIME_MS (UINT64_C(30) * 24 * 3600 * 1000)
+#define PIN_UNKNOWN UINT64_C(0)
+
+struct pin_table;
+
+/* The caller frees it with pin_table_free(), once no worker uses it any more. */
+struct pin_table *pin_table_new(void) MUST_CHECK;
+void pin_table_free(struct pin_table **table);
+
+/* id: a hash that strangers cannot choose; resource: not PIN_UNKNOWN. A known id moves to the resource and lives on. */
+void pins_learn(struct pin_table *table, uint64_t id, uint64_t resource, uint64_t now_ms);
+/* The resource, or PIN_UNKNOWN. */
+uint64_t pins_find(struct pin_table *table, uint64_t id, uint64_t now_ms);
+
+#endif
