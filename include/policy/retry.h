@@ -29,6 +29,7 @@ struct outcome {
 	bool mapped;               /* the backend has a deployments map */
 	bool deployment_not_found; /* the answer's error code is DeploymentNotFound */
 	bool inference;            /* a call on a deployment, not a resource path */
+	bool asks_around;          /* a harmless question after something that any of the backends may have */
 };
 
 enum rest_scope { REST_NOBODY, REST_PAIR, REST_BACKEND };

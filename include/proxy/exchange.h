@@ -27,6 +27,7 @@
 #include "policy/route.h"
 #include "policy/state.h"
 #include "proxy/fleet.h"
+#include "proxy/pinning.h"
 
 struct attempt;
 struct client;
@@ -88,6 +89,7 @@ struct exchange {
 	unsigned deployment_number;
 	struct slice model_value; /* the raw value in the body, to be replaced where a map changes the name */
 	bool model_is_json;       /* raw JSON string; else a multipart part's content */
+	struct pinning pinning;   /* … and where it must go */
 
 	/* What was tried. */
 	uint64_t tried[(CONFIG_BACKENDS_MAX + 63) / 64];

@@ -29,6 +29,7 @@ struct fleet_backend {
 	struct backend_state *state;
 	struct endpoint *endpoint;
 	struct buffer own_lines;  /* "host: …", "accept-encoding: …" and the credential, ready to be sent */
+	uint64_t resource;        /* the hash of its URL: where stored things live (policy/pins.h) */
 	uint16_t wildcard_number; /* the deployment number of the map's "*", or FLEET_NOT_SERVED */
 };
 

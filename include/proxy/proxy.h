@@ -18,6 +18,7 @@
 #include "net/listener.h"
 #include "net/worker.h"
 #include "policy/missing.h"
+#include "policy/pins.h"
 #include "proxy/fleet.h"
 
 struct client;
@@ -36,6 +37,8 @@ struct proxy {
 	_Atomic uint64_t buffered_bytes; /* of request bodies, against limits.max_buffered_bytes */
 	_Atomic uint32_t requests_in_flight;
 	struct missing_table missing;
+	struct pin_table *pins; /* which resource keeps what */
+	uint64_t pin_seed;
 };
 
 /* One for each worker, touched by its thread alone. */

@@ -50,6 +50,8 @@ judge_answer(const struct outcome *outcome, uint64_t server_error_ms)
 			return rest_and_retry(REST_BACKEND, REST_CREDENTIALS, server_error_ms);
 		return rest_and_retry(REST_NOBODY, REST_NONE, 0);
 	}
+	if (outcome->status == 404 && outcome->asks_around) /* another resource may have it */
+		return rest_and_retry(REST_NOBODY, REST_NONE, 0);
 	if (outcome->status == 404 && outcome->deployment_not_found) {
 		/* With a map it is the operator's fault, without one perhaps the caller's: others may know the name in
 		 * both cases, and this backend does not for a while. */

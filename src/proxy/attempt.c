@@ -45,6 +45,7 @@ attempt_outcome(const struct attempt *attempt, enum outcome_kind kind, struct ou
 		.injected_credentials = attempt->via->config->auth.type != AUTH_PASSTHROUGH,
 		.mapped = attempt->via->config->has_map,
 		.inference = attempt->exchange->deployment_length > 0,
+		.asks_around = attempt->exchange->pinning.asks_around,
 	};
 }
 
@@ -635,6 +636,7 @@ take_head(struct attempt *attempt, const struct response_head *head, size_t head
 		stream_want_write(&attempt->upstream->stream, false);
 	if (head->status < 300)
 		learn_deployment(attempt, now_ms);
+	pinning_head(attempt, now_ms);
 	if (attempt->mode == MODE_WHOLE)
 		attempt_succeeded(attempt, now_ms);
 	if (head->content_length == NO_CONTENT_LENGTH && !head->chunked)

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "policy/hint.h"
+#include "policy/pins.h"
 #include "policy/select.h"
 #include "proxy/access.h"
 #include "proxy/answer.h"
@@ -134,7 +135,8 @@ fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms,
 	enum availability of_pair;
 
 	*out = (struct candidate){ .priority = config->priority, .weight = config->weight };
-	out->excluded = was_tried(exchange, backend) || !find_rests(exchange, backend, &whole, &pair);
+	out->excluded = was_tried(exchange, backend) || pinning_forbids(exchange, backend) ||
+	    !find_rests(exchange, backend, &whole, &pair);
 	if (out->excluded)
 		return;
 	out->in_flight = rest_in_flight(pair != NULL ? pair : whole);
@@ -209,7 +211,7 @@ exchange_soonest_recovery(const struct exchange *exchange, bool throttled_only)
 		uint64_t until_ms;
 		bool throttled;
 
-		if (!find_rests(exchange, i, &whole, &pair))
+		if (pinning_forbids(exchange, i) || !find_rests(exchange, i, &whole, &pair))
 			continue;
 		until_ms = rest_until_ms(whole);
 		throttled = pair != NULL && rest_reason(pair) == REST_THROTTLED && rest_until_ms(pair) >= until_ms;
@@ -232,6 +234,11 @@ explain_skipped(struct exchange *exchange, uint64_t now_ms)
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
 		struct candidate candidate;
 
+		if (pinning_forbids(exchange, i)) {
+			buffer_append_format(&exchange->attempts_text, "%s%s=skip:pinned",
+			    exchange->attempts_text.length > 0 ? "," : "", exchange->fleet->backends[i].config->name);
+			continue;
+		}
 		fill_candidate(exchange, i, now_ms, &candidate);
 		if (candidate.excluded || candidate.availability == AVAILABLE)
 			continue;
@@ -267,7 +274,10 @@ conclude(struct exchange *exchange, uint64_t now_ms)
 	switch (retry_conclude(&exchange->tally)) {
 	case CONCLUDE_THROTTLED:
 		answer_error(exchange, 429, "rate_limit_exceeded",
-		    "All backends that serve this deployment are throttled. Please retry after the time given.",
+		    exchange->pinning.resource != PIN_UNKNOWN
+			? "The backend that stores what this request refers to is throttled. Please retry after the "
+			  "time given."
+			: "All backends that serve this deployment are throttled. Please retry after the time given.",
 		    wait_ms, false, now_ms);
 		break;
 	case CONCLUDE_PASS_ANSWER:
@@ -277,7 +287,11 @@ conclude(struct exchange *exchange, uint64_t now_ms)
 		answer_error(exchange, 504, "gateway_timeout", "No backend answered in time.", wait_ms, true, now_ms);
 		break;
 	case CONCLUDE_BAD_GATEWAY:
-		answer_error(exchange, 502, "bad_gateway", "No backend could be reached, or none gave a usable answer.",
+		answer_error(exchange, 502, "bad_gateway",
+		    exchange->pinning.resource != PIN_UNKNOWN
+			? "The backend that stores what this request refers to could not be reached, or gave no usable "
+			  "answer."
+			: "No backend could be reached, or none gave a usable answer.",
 		    wait_ms, exchange->tally.request_was_sent, now_ms);
 		break;
 	}
@@ -289,6 +303,8 @@ may_try_again(struct exchange *exchange, uint64_t now_ms)
 	const struct config *config = exchange->fleet->config;
 
 	if (config->max_attempts > 0 && exchange->tally.attempts >= config->max_attempts)
+		return false;
+	if (exchange->pinning.asks_around && exchange->tally.attempts >= PINNING_ASKS_MAX)
 		return false;
 	if (config->timeouts.request_ms > 0 && now_ms - exchange->started_ms >= config->timeouts.request_ms) {
 		exchange->tally.timed_out = true;
@@ -507,6 +523,7 @@ destroy(struct grave *grave)
 	buffer_free(&exchange->kept.head_lines);
 	buffer_free(&exchange->kept.body);
 	buffer_free(&exchange->attempts_text);
+	pinning_end(&exchange->pinning);
 	buffer_free(&exchange->answer_lines);
 	buffer_free(&exchange->held);
 	free(exchange);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/memory.h"
 
 static struct endpoint_settings
@@ -129,6 +130,7 @@ fleet_new(struct config *config, const struct fleet *previous, struct deployment
 			return NULL;
 		}
 		backend->state = find_state(previous, backend->config);
+		backend->resource = hash_bytes(slice_from(backend->config->url), 0);
 		write_own_lines(backend);
 		fleet->count = i + 1;
 	}

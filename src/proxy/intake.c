@@ -540,6 +540,7 @@ route(struct exchange *exchange, uint64_t now_ms)
 	}
 	if (over_its_limit(exchange, now_ms))
 		return;
+	pinning_route(exchange, now_ms);
 	exchange_enter(exchange, TRYING);
 	exchange_next(exchange, now_ms);
 }

@@ -132,8 +132,12 @@ proxy_new(struct config *config, char *fault, size_t fault_size)
 {
 	struct proxy *proxy = memory_take_zeroed(1, sizeof(*proxy));
 	SSL_CTX *tls = NULL;
+	struct random random;
 
 	proxy->table = deployment_table_new();
+	proxy->pins = pin_table_new();
+	random_seed_from_system(&random);
+	proxy->pin_seed = random_next(&random);
 	proxy->memory_cap = container_memory_cap();
 	if (config->listen.certificate_file[0] != '\0') {
 		tls = tls_server_context(config->listen.certificate_file, config->listen.private_key_file, fault,
@@ -349,5 +353,6 @@ proxy_free(struct proxy **proxy)
 		SSL_CTX_free(gone->retired_tls[i]);
 	free(gone->retired_tls);
 	deployment_table_free(&gone->table);
+	pin_table_free(&gone->pins);
 	free(gone);
 }

@@ -426,6 +426,7 @@ relay_payload(struct attempt *attempt, char *data, size_t length, bool last, uin
 {
 	struct slice payload = slice_of(data, length);
 
+	pinning_payload(attempt, payload);
 	if (attempt->exchange->state == RELAYING) {
 		relay_on(attempt, payload, last, now_ms);
 		return;

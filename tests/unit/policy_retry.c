@@ -95,6 +95,9 @@ static const struct {
 	{ "403 on the daemon's credentials", ANSWER(403, .injected_credentials = true), CREDENTIALS },
 	{ "401 on the caller's own credentials passes", ANSWER(401), PASS },
 	{ "403 on the caller's own credentials passes", ANSWER(403), PASS },
+	{ "404 on a question that goes round is the next one's turn", RESOURCE_ANSWER(404, .asks_around = true),
+	    ELSEWHERE },
+	{ "404 on any other question passes", RESOURCE_ANSWER(404), PASS },
 	{ "401 on a resource path rests nobody", RESOURCE_ANSWER(401, .injected_credentials = true), ELSEWHERE },
 	{ "403 on a resource path rests nobody", RESOURCE_ANSWER(403, .injected_credentials = true), ELSEWHERE },
 	{ "a missing deployment that the map names", ANSWER(404, .deployment_not_found = true, .mapped = true),
@@ -142,10 +145,10 @@ never_contradicts_itself(void **state)
 {
 	(void)state;
 	for (unsigned kind = OUTCOME_ANSWERED; kind <= OUTCOME_NO_TOKEN; kind++) {
-		for (unsigned bits = 0; bits < 32; bits++) {
+		for (unsigned bits = 0; bits < 64; bits++) {
 			for (unsigned status = 0; status < 1000; status++) {
 				struct outcome outcome = { (enum outcome_kind)kind, status, bits & 1, bits & 2,
-					bits & 4, bits & 8, bits & 16 };
+					bits & 4, bits & 8, bits & 16, bits & 32 };
 				struct verdict verdict = retry_judge(&outcome, SERVER_ERROR_MS);
 
 				assert_true(verdict.success != verdict.retry);

@@ -1,0 +1,46 @@
+/* proxy/pinning.h: keeps calls on stored things with the resource that stores them.
+ *
+ * A call that names a stored response, conversation, file, … may go to one resource alone: pinning_route() looks for
+ * such ids in the path and in the body, and from then on pinning_forbids() says which backends cannot serve it. Answers
+ * to calls of these kinds are scanned in passing, so that what they name is found again. A GET of something unknown asks
+ * up to PINNING_ASKS_MAX backends in turn.
+ *
+ * Part of an exchange and its worker's; the table behind it is shared (policy/pins.h).
+ */
+#ifndef PROXY_PINNING_H
+#define PROXY_PINNING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "http/id_scanner.h"
+
+struct attempt;
+struct exchange;
+
+/* How many backends are asked for something that none is known to have. */
+#define PINNING_ASKS_MAX 3U
+/* Ids that are learned from one answer: a long list may not displace what everybody else needs. */
+#define PINNING_LEARNED_MAX 256U
+
+struct pinning {
+	bool stateful;              /* the call makes or names stored things */
+	bool asks_around;           /* unknown id, harmless method: a 404 is another backend's turn */
+	uint64_t resource;          /* all other backends cannot serve it; PIN_UNKNOWN: any may */
+	uint64_t path_id;           /* the hash of the id in the path, 0: none */
+	struct id_scanner *answers; /* while an answer is scanned; freed with the exchange */
+	unsigned learned;
+};
+
+/* Reads the request, which is complete or an upload: which resource must it go to? */
+void pinning_route(struct exchange *exchange, uint64_t now_ms);
+bool pinning_forbids(const struct exchange *exchange, size_t backend);
+
+/* An answer's head has come, or a piece of its payload: learns what a good one names. */
+void pinning_head(struct attempt *attempt, uint64_t now_ms);
+void pinning_payload(struct attempt *attempt, struct slice payload);
+void pinning_end(struct pinning *pinning);
+
+#endif

@@ -1,0 +1,148 @@
+#include "proxy/pinning.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "policy/pins.h"
+#include "proxy/attempt.h"
+#include "proxy/exchange.h"
+#include "proxy/proxy.h"
+
+/* What was found in a request's body. */
+struct request_ids {
+	struct proxy *proxy;
+	const struct fleet *fleet;
+	uint64_t now_ms;
+	uint64_t bound;      /* the resource of the first known id that binds */
+	uint64_t referred;   /* the same of ids of items, which bind only where an item is a reference */
+	bool has_references; /* {"type":"item_reference","id":"…"} */
+};
+
+static struct proxy *
+proxy_of(const struct exchange *exchange)
+{
+	return proxy_worker_of(exchange->worker)->proxy;
+}
+
+/* A resource that the configuration no longer has is as good as unknown. */
+static uint64_t
+find_resource(struct proxy *proxy, const struct fleet *fleet, uint64_t id, uint64_t now_ms)
+{
+	uint64_t resource = pins_find(proxy->pins, id, now_ms);
+
+	for (size_t i = 0; i < fleet->count; i++) {
+		if (fleet->backends[i].resource == resource)
+			return resource;
+	}
+	return PIN_UNKNOWN;
+}
+
+static void
+look_up(const struct id_found *found, void *context)
+{
+	struct request_ids *ids = context;
+	uint64_t *place = found->member == ID_OWN ? &ids->referred : &ids->bound;
+
+	if (found->member == ID_TYPE)
+		ids->has_references = ids->has_references || found->item_reference;
+	else if (*place == PIN_UNKNOWN)
+		*place = find_resource(ids->proxy, ids->fleet, found->hash, ids->now_ms);
+}
+
+static uint64_t
+find_in_body(struct exchange *exchange, uint64_t now_ms)
+{
+	struct request_ids ids = {
+		.proxy = proxy_of(exchange),
+		.fleet = exchange->fleet,
+		.now_ms = now_ms,
+	};
+	struct id_scanner scanner;
+
+	if (exchange->uploading || exchange->boundary[0] != '\0' || exchange->content_coded)
+		return PIN_UNKNOWN;
+	id_scanner_init(&scanner, ids.proxy->pin_seed, look_up, &ids);
+	id_scanner_feed(&scanner, buffer_slice(&exchange->body));
+	return ids.bound != PIN_UNKNOWN || !ids.has_references ? ids.bound : ids.referred;
+}
+
+void
+pinning_route(struct exchange *exchange, uint64_t now_ms)
+{
+	const struct route *route = &exchange->route;
+	struct pinning *pinning = &exchange->pinning;
+	struct proxy *proxy = proxy_of(exchange);
+	struct slice id;
+
+	if (route->kind != ROUTE_OPENAI && route->kind != ROUTE_AZURE)
+		return;
+	pinning->stateful = route->resource || slice_starts_with(route->operation, SLICE("/responses"));
+	if (!pinning->stateful || exchange->fleet->count < 2)
+		return;
+	id = id_in_path(route->operation);
+	if (id.length > 0) {
+		pinning->path_id = id_hash(id, proxy->pin_seed);
+		pinning->resource = find_resource(proxy, exchange->fleet, pinning->path_id, now_ms);
+		pinning->asks_around = pinning->resource == PIN_UNKNOWN &&
+		    (exchange->method == METHOD_GET || exchange->method == METHOD_HEAD);
+	}
+	if (pinning->resource == PIN_UNKNOWN)
+		pinning->resource = find_in_body(exchange, now_ms);
+	if (pinning->resource != PIN_UNKNOWN)
+		pinning->asks_around = false;
+}
+
+bool
+pinning_forbids(const struct exchange *exchange, size_t backend)
+{
+	uint64_t resource = exchange->pinning.resource;
+
+	return resource != PIN_UNKNOWN && exchange->fleet->backends[backend].resource != resource;
+}
+
+static void
+learn(const struct id_found *found, void *context)
+{
+	struct attempt *attempt = context;
+	struct pinning *pinning = &attempt->exchange->pinning;
+
+	if (found->member == ID_TYPE || pinning->learned == PINNING_LEARNED_MAX)
+		return;
+	pinning->learned++;
+	pins_learn(proxy_of(attempt->exchange)->pins, found->hash, attempt->via->resource, clock_now_ms());
+}
+
+void
+pinning_head(struct attempt *attempt, uint64_t now_ms)
+{
+	struct exchange *exchange = attempt->exchange;
+	struct pinning *pinning = &exchange->pinning;
+
+	if (!pinning->stateful || exchange->fleet->count < 2 || attempt->status < 200 || attempt->status > 299)
+		return;
+	if (pinning->path_id != 0 && exchange->method != METHOD_DELETE)
+		pins_learn(proxy_of(exchange)->pins, pinning->path_id, attempt->via->resource, now_ms);
+	if (attempt->coded || !(attempt->is_json || attempt->mode == MODE_EVENTS))
+		return;
+	if (pinning->answers == NULL)
+		pinning->answers = memory_take(sizeof(*pinning->answers));
+	id_scanner_init(pinning->answers, proxy_of(exchange)->pin_seed, learn, attempt);
+}
+
+void
+pinning_payload(struct attempt *attempt, struct slice payload)
+{
+	struct pinning *pinning = &attempt->exchange->pinning;
+
+	/* What is left of an earlier attempt's answer is not this one's. */
+	if (pinning->answers != NULL && pinning->answers->context == attempt)
+		id_scanner_feed(pinning->answers, payload);
+}
+
+void
+pinning_end(struct pinning *pinning)
+{
+	free(pinning->answers);
+	pinning->answers = NULL;
+}

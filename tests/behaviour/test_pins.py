@@ -1,0 +1,221 @@
+"""Stored responses, files and their kin go to the resource that made them, and to no other."""
+import json
+
+import pytest
+
+from harness import answers
+from harness.stage import in_order
+
+MODEL = {"model": "gpt-4o", "input": "Hello"}
+ELSEWHERE = answers.error(501, "not_implemented")  # tried elsewhere, and lets nobody rest
+NOT_FOUND = answers.error(404, "not_found", "There is no such thing.")
+
+
+def response(identity, *items):
+    """A stored response."""
+    return answers.answer(body={"id": identity, "object": "response", "status": "completed", "output": list(items)})
+
+
+def stored(identity, kind):
+    return answers.answer(body={"id": identity, "object": kind})
+
+
+class Resource:
+    """A backend that knows what it has made, and counts."""
+
+    def __init__(self, stage, name):
+        self.name = name
+        self.made = 0
+        self.known = set()
+        self.next = None  # a prepared answer
+        self.backend = stage.backend(default=self.answer)
+
+    def make(self, kind="resp"):
+        self.made += 1
+        identity = f"{kind}_{self.name}{self.made}"
+        self.known.add(identity)
+        return identity
+
+    def answer(self, exchange):
+        path = exchange.request.target.split("?")[0]
+        parts = [part for part in path.split("/") if part not in ("", "openai", "v1")]
+        if self.next is not None:
+            answer, self.next = self.next, None
+        elif len(parts) > 1 and parts[1] not in self.known:
+            answer = NOT_FOUND
+        elif len(parts) > 1:
+            answer = stored(parts[1], parts[0])
+        elif parts[0] == "responses":
+            answer = response(self.make())
+        else:
+            answer = stored(self.make(parts[0]), parts[0])
+        answer(exchange)
+
+
+@pytest.fixture
+def scene(stage):
+    """Three resources in order of priority, so that what is not pinned goes to the first."""
+    resources = [Resource(stage, name) for name in ("a", "b", "c")]
+    daemon = stage.daemon(in_order(*(resource.backend for resource in resources)))
+    return resources, daemon
+
+
+def busy(resource):
+    """One answer of a resource whose quota is spent."""
+    resource.next = answers.wait_ms(30000)
+
+
+def served(got):
+    assert got.status == 200, got
+    return got.header("x-aoai-lb-backend")
+
+
+def make_on_second(resources, daemon, path="/responses", body=None):
+    """Something that the second resource stores, since the first could not."""
+    resources[0].next = ELSEWHERE
+    got = daemon.post(path, MODEL if body is None else body)
+    assert served(got) == "two", got
+    return json.loads(got.body)["id"]
+
+
+@pytest.mark.parametrize("field", [
+    lambda identity: {"previous_response_id": identity},
+    lambda identity: {"input": [{"type": "item_reference", "id": identity}]},
+    lambda identity: {"conversation": identity},
+    lambda identity: {"conversation": {"id": identity}},
+    lambda identity: {"tools": [{"type": "file_search", "vector_store_ids": [identity]}]},
+    lambda identity: {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": identity}]}]},
+], ids=["previous response", "item reference", "conversation", "conversation object", "vector store", "file"])
+def test_a_request_that_refers_to_something_goes_to_its_resource(scene, field):
+    resources, daemon = scene
+    identity = make_on_second(resources, daemon)
+    for _ in range(3):
+        assert served(daemon.post("/responses", {**MODEL, **field(identity)})) == "two"
+
+
+def test_a_replayed_item_with_an_id_binds_nothing(scene):
+    resources, daemon = scene
+    identity = make_on_second(resources, daemon)
+    body = {**MODEL, "input": [{"type": "message", "id": identity, "role": "assistant", "content": "x"}]}
+    assert served(daemon.post("/responses", body)) == "one"
+
+
+def test_encrypted_reasoning_goes_back_to_its_resource(scene):
+    resources, daemon = scene
+    resources[0].next = ELSEWHERE
+    resources[1].next = response("resp_x", {"type": "reasoning", "id": "rs_1", "encrypted_content": "gAAA/b+c=="})
+    assert served(daemon.post("/responses", {**MODEL, "store": False})) == "two"
+    body = {**MODEL, "input": [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA/b+c=="}]}
+    for _ in range(3):
+        assert served(daemon.post("/responses", body)) == "two"
+
+
+def test_what_a_stream_names_is_learned(scene):
+    resources, daemon = scene
+    resources[0].next = ELSEWHERE
+    resources[1].next = answers.stream(*answers.RESPONSES)
+    assert served(daemon.post("/responses", {**MODEL, "stream": True})) == "two"
+    for _ in range(3):
+        assert served(daemon.post("/responses", {**MODEL, "previous_response_id": "resp_1"})) == "two"
+
+
+@pytest.mark.parametrize("path", ["/files", "/v1/vector_stores", "/openai/v1/batches", "/openai/assistants?api-version=x",
+                                  "/openai/threads?api-version=x", "/conversations"])
+def test_what_was_made_is_read_changed_and_deleted_where_it_is(scene, path):
+    resources, daemon = scene
+    resources[0].next = ELSEWHERE
+    got = daemon.post(path, {"purpose": "x"})
+    assert served(got) == "two", got
+    below = path.replace("?", f"/{json.loads(got.body)['id']}?") if "?" in path else f"{path}/{json.loads(got.body)['id']}"
+    before = len(resources[0].backend.requests)
+    for method in ("GET", "POST", "DELETE"):
+        assert served(daemon.call(method, below, body={} if method == "POST" else None)) == "two"
+    assert len(resources[0].backend.requests) == before
+
+
+def test_a_pinned_request_is_not_failed_over_and_the_answer_says_why(scene):
+    resources, daemon = scene
+    identity = make_on_second(resources, daemon)
+    busy(resources[1])
+    before = len(resources[0].backend.requests) + len(resources[2].backend.requests)
+    got = daemon.post("/responses", {**MODEL, "previous_response_id": identity})
+    assert got.status == 429
+    assert "stores what this request refers to" in got.json["error"]["message"]
+    attempts = got.header("x-aoai-lb-attempts")
+    assert "one=skip:pinned" in attempts and "three=skip:pinned" in attempts and "two=429" in attempts, attempts
+    assert 29000 <= int(got.header("retry-after-ms")) <= 30000
+    assert len(resources[0].backend.requests) + len(resources[2].backend.requests) == before
+
+
+def test_a_get_of_something_unknown_asks_in_turn(scene):
+    resources, daemon = scene
+    resources[2].known.add("resp_old")
+    got = daemon.get("/responses/resp_old")
+    assert served(got) == "three"
+    assert got.header("x-aoai-lb-attempts") == "one=404,two=404,three=200"
+    got = daemon.get("/responses/resp_old")
+    assert got.header("x-aoai-lb-attempts") == "three=200"
+
+
+def test_nobody_has_it_is_an_honest_404(scene):
+    _, daemon = scene
+    got = daemon.get("/v1/files/file-none")
+    assert got.status == 404
+    assert got.json["error"]["code"] == "not_found"
+    assert got.header("x-aoai-lb-attempts") == "one=404,two=404,three=404"
+    assert got.header("retry-after") is None
+
+
+def test_at_most_three_are_asked(stage):
+    resources = [Resource(stage, name) for name in "abcde"]
+    daemon = stage.daemon(in_order(*(resource.backend for resource in resources)))
+    assert daemon.get("/files/file-none").status == 404
+    assert [len(resource.backend.requests) for resource in resources] == [1, 1, 1, 0, 0]
+
+
+def test_a_delete_of_something_unknown_asks_one(scene):
+    resources, daemon = scene
+    assert daemon.call("DELETE", "/files/file-none").status == 404
+    assert [len(resource.backend.requests) for resource in resources] == [1, 0, 0]
+
+
+def test_two_backends_on_one_resource_both_serve_its_pins(stage):
+    """A provisioned deployment and the standard one beside it share what is stored."""
+    resource, other = Resource(stage, "a"), Resource(stage, "b")
+    daemon = stage.daemon([{**resource.backend.entry(priority=1, deployments={"gpt-4o": "ptu"})},
+                           {**resource.backend.entry(priority=2, deployments={"gpt-4o": "standard"})},
+                           {**other.backend.entry(priority=3)}])
+    identity = json.loads(daemon.post("/responses", MODEL).body)["id"]
+    busy(resource)
+    got = daemon.post("/responses", {**MODEL, "previous_response_id": identity})
+    assert served(got) == "two", got
+    assert got.header("x-aoai-lb-attempts").startswith("one=429")
+
+
+def test_pins_outlive_a_reload(scene):
+    resources, daemon = scene
+    identity = make_on_second(resources, daemon)
+    daemon.signal(1)
+    daemon.wait_for_line("has been reloaded")
+    assert served(daemon.post("/responses", {**MODEL, "previous_response_id": identity})) == "two"
+
+
+def test_an_id_of_a_resource_that_is_gone_is_unknown(stage):
+    first, second = Resource(stage, "a"), Resource(stage, "b")
+    daemon = stage.daemon(in_order(first.backend, second.backend))
+    identity = make_on_second([first, second], daemon)
+    config = json.loads(daemon.config_path.read_text())
+    config["backends"] = config["backends"][:1]
+    daemon.write_config(config)
+    daemon.signal(1)
+    daemon.wait_for_line("has been reloaded")
+    got = daemon.post("/responses", {**MODEL, "previous_response_id": identity})
+    assert got.header("x-aoai-lb-attempts").startswith("one="), got
+
+
+def test_two_workers_share_what_they_learn(stage):
+    resources = [Resource(stage, name) for name in "ab"]
+    daemon = stage.daemon(in_order(*(resource.backend for resource in resources)), workers=2)
+    identity = make_on_second(resources, daemon)
+    for _ in range(8):  # each on a connection of its own, so on either worker
+        assert served(daemon.post("/responses", {**MODEL, "previous_response_id": identity})) == "two"
