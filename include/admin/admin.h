@@ -1,8 +1,8 @@
-/* admin/admin.h: the admin port: health, status for programs and people, reload.
+/* admin/admin.h: the admin port: health, metrics, status for programs and people, reload.
  *
  * Served by the main thread's loop, with libevent's own HTTP server: it faces operators, not strangers. What it shows is
- * read from the shared states without locks on the workers' paths. Off loopback everything but health needs
- * admin.key. Made and freed by the main thread.
+ * read from the shared states without locks on the workers' paths. Off loopback everything but health and metrics
+ * needs admin.key. At most ADMIN_CONNECTIONS_MAX connections are open at once; more wait to be accepted. Made and freed by the main thread.
  */
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
@@ -20,6 +20,8 @@
 
 struct admin;
 
+#define ADMIN_CONNECTIONS_MAX 32
+
 /* Loads and swaps the configuration. False with what is wrong in faults. */
 typedef bool admin_reload_fn(void *context, struct config_faults *faults);
 
@@ -28,9 +30,5 @@ struct admin *admin_new(struct event_base *base, struct proxy *proxy, admin_relo
     char *fault, size_t fault_size) MUST_CHECK;
 uint16_t admin_port(const struct admin *admin);
 void admin_free(struct admin **admin);
-
-/* The state of everything, as /status.json and /status have it. */
-void status_write_json(const struct proxy *proxy, uint64_t started_ms, uint64_t now_ms, struct buffer *out);
-void status_write_page(const struct proxy *proxy, uint64_t started_ms, uint64_t now_ms, struct buffer *out);
 
 #endif

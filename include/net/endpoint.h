@@ -60,6 +60,11 @@ void endpoint_fault(struct endpoint *endpoint, char *out, size_t size);
 /* An address did not take a connection: it goes behind the others. */
 void endpoint_address_failed(struct endpoint *endpoint, const struct address *address);
 
+/* Connections of all workers, for the metrics: each is counted where it changes. */
+enum endpoint_use { ENDPOINT_BUSY, ENDPOINT_IDLE, ENDPOINT_USES };
+void endpoint_count(struct endpoint *endpoint, enum endpoint_use use, int change);
+unsigned endpoint_connections(const struct endpoint *endpoint, enum endpoint_use use);
+
 /* A new TLS connection's state: server name and verification set, the last session offered. */
 SSL *endpoint_tls_new(struct endpoint *endpoint) MUST_CHECK;
 

@@ -78,8 +78,6 @@ void upstream_close(struct upstream **upstream);
 /* A name has been looked up: goes on with the connections of this worker that wait for it. */
 void upstream_resolved(struct worker *worker, struct endpoint *endpoint);
 
-/* Idle and busy connections of the worker, for the metrics. */
-void upstream_pool_count(const struct upstream_pool *pool, const struct endpoint *endpoint, unsigned *idle);
 /* Closes all pooled connections: the configuration changed, or the daemon drains. */
 void upstream_pool_clear(struct worker *worker);
 

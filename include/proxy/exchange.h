@@ -98,6 +98,8 @@ struct exchange {
 	uint64_t throttled_until_ms; /* of attempts that no state could be booked for; 0: none */
 	struct attempt *attempt;     /* the one under way */
 	struct kept_answer kept;
+	uint16_t last_label;         /* the last attempt's backend, for the metrics */
+	uint16_t failed_code;        /* … and how it failed; 0: it did not */
 	struct buffer attempts_text; /* openai1=429(12000ms),openai2=200 */
 
 	/* The answer. */

@@ -29,8 +29,16 @@ struct fleet_backend {
 	struct backend_state *state;
 	struct endpoint *endpoint;
 	struct buffer own_lines;  /* "host: …", "accept-encoding: …" and the credential, ready to be sent */
+	uint16_t label;           /* the number of its name in the metrics */
 	uint64_t resource;        /* the hash of its URL: where stored things live (policy/pins.h) */
 	uint16_t wildcard_number; /* the deployment number of the map's "*", or FLEET_NOT_SERVED */
+};
+
+/* Names that get a number each, for good: what is counted under it stays right over reloads. */
+struct fleet_tables {
+	struct deployment_table *deployments;
+	struct deployment_table *backends;
+	struct deployment_table *clients;
 };
 
 struct fleet {
@@ -38,9 +46,10 @@ struct fleet {
 	struct deployment_table *table; /* borrowed; the process's */
 	struct fleet_backend *backends;
 	size_t count;
-	struct quota **quotas; /* one for each configured client; kept over reloads where the name is the same */
-	bool has_passthrough;  /* some backend takes the caller's own credentials */
-	uint16_t *served;      /* [caller's deployment number][backend]: the number of the backend's own name */
+	struct quota **quotas;   /* one for each configured client; kept over reloads where the name is the same */
+	uint16_t *client_labels; /* the numbers of the clients' names in the metrics */
+	bool has_passthrough;    /* some backend takes the caller's own credentials */
+	uint16_t *served;        /* [caller's deployment number][backend]: the number of the backend's own name */
 	unsigned served_rows;
 	struct upstream_limits limits;
 	_Atomic uint32_t references;
@@ -48,7 +57,7 @@ struct fleet {
 
 /* Takes the configuration over (released in any case). previous: the fleet in use, or NULL. NULL with the reason in
  * fault when an endpoint cannot be made (a CA file that holds no certificate). */
-struct fleet *fleet_new(struct config *config, const struct fleet *previous, struct deployment_table *table,
+struct fleet *fleet_new(struct config *config, const struct fleet *previous, const struct fleet_tables *tables,
     char *fault, size_t fault_size) MUST_CHECK;
 struct fleet *fleet_share(struct fleet *fleet) MUST_CHECK;
 void fleet_release(struct fleet **fleet);

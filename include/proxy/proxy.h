@@ -13,6 +13,7 @@
 #include <openssl/ssl.h>
 
 #include "base/compiler.h"
+#include "base/counters.h"
 #include "config/config.h"
 #include "http/head.h"
 #include "net/listener.h"
@@ -24,7 +25,7 @@
 struct client;
 
 struct proxy {
-	struct deployment_table *table;
+	struct fleet_tables tables;
 	struct fleet *fleet; /* the main thread's reference to the current one */
 	struct worker **workers;
 	unsigned worker_count;
@@ -36,6 +37,7 @@ struct proxy {
 	uint64_t memory_cap;             /* half of what the container may use: bounds buffered_bytes as well */
 	_Atomic uint64_t buffered_bytes; /* of request bodies, against limits.max_buffered_bytes */
 	_Atomic uint32_t requests_in_flight;
+	uint64_t reloads[2]; /* refused and taken; the main thread's own */
 	struct missing_table missing;
 	struct pin_table *pins; /* which resource keeps what */
 	uint64_t pin_seed;
@@ -49,6 +51,7 @@ struct proxy_worker {
 	struct client *clients; /* all of them, in no order */
 	bool draining;
 	uint64_t request_prefix;          /* for request ids: random, then counted up */
+	struct counters *counters;        /* for the metrics; read by the main thread as well */
 	struct request_head request_head; /* scratch for one callback */
 	struct response_head response_head;
 };

@@ -1,8 +1,10 @@
 #include "admin/admin.h"
 
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
 #include <netinet/in.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -10,6 +12,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "admin/metrics.h"
+#include "admin/status.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -18,6 +22,8 @@
 #define ADMIN_BODY_MAX_BYTES 4096
 #define ADMIN_HEADERS_MAX_BYTES 16384
 #define ADMIN_TIMEOUT_S 10
+/* How often ended connections are looked for while there are any. */
+#define LET_GO_US 50000
 
 struct admin {
 	struct evhttp *server;
@@ -25,6 +31,11 @@ struct admin {
 	admin_reload_fn *reload;
 	void *context;
 	uint64_t started_ms;
+	int64_t started_unix_ms;
+	struct evconnlistener *listener;
+	struct bufferevent *connections[ADMIN_CONNECTIONS_MAX];
+	unsigned connection_count;
+	struct event *on_let_go;
 	uint16_t port;
 	bool loopback;
 };
@@ -165,6 +176,16 @@ on_status(struct admin *admin, struct evhttp_request *request, bool page)
 }
 
 static void
+on_metrics(struct admin *admin, struct evhttp_request *request)
+{
+	struct buffer body = { 0 };
+
+	metrics_write(admin->proxy, admin->started_unix_ms, clock_now_ms(), &body);
+	answer(request, 200, METRICS_CONTENT_TYPE, buffer_slice(&body));
+	buffer_free(&body);
+}
+
+static void
 on_request(struct evhttp_request *request, void *context)
 {
 	struct admin *admin = context;
@@ -176,6 +197,8 @@ on_request(struct evhttp_request *request, void *context)
 		answer(request, 200, "text/plain", SLICE("ok\n"));
 	else if (strcmp(path, "/readyz") == 0)
 		answer(request, ready ? 200 : 503, "text/plain", ready ? SLICE("ok\n") : SLICE("draining\n"));
+	else if (strcmp(path, "/metrics") == 0)
+		on_metrics(admin, request);
 	else if (!may_look(admin, request))
 		return;
 	else if (strcmp(path, "/reload") == 0)
@@ -186,6 +209,57 @@ on_request(struct evhttp_request *request, void *context)
 		on_status(admin, request, true);
 	else
 		refuse(request, 404, "There is nothing at this path.");
+}
+
+/* Whether the server has done with it: then it has taken its callbacks away. */
+static bool
+is_over(struct bufferevent *connection)
+{
+	bufferevent_event_cb on_event = NULL;
+
+	bufferevent_getcb(connection, NULL, NULL, &on_event, NULL);
+	return on_event == NULL;
+}
+
+/* evhttp does not say when a connection ends. So each is held by a reference of our own, and looked at now and then. */
+static void
+let_go(evutil_socket_t fd, short events, void *context)
+{
+	static const struct timeval again = { .tv_usec = LET_GO_US };
+	struct admin *admin = context;
+
+	(void)fd;
+	(void)events;
+	for (unsigned i = 0; i < admin->connection_count;) {
+		if (!is_over(admin->connections[i])) {
+			i++;
+			continue;
+		}
+		bufferevent_decref(admin->connections[i]);
+		admin->connections[i] = admin->connections[--admin->connection_count];
+	}
+	if (admin->connection_count < ADMIN_CONNECTIONS_MAX)
+		(void)evconnlistener_enable(admin->listener);
+	if (admin->connection_count > 0)
+		event_add(admin->on_let_go, &again);
+}
+
+static struct bufferevent *
+make_connection(struct event_base *base, void *context)
+{
+	static const struct timeval soon = { .tv_usec = LET_GO_US };
+	struct admin *admin = context;
+	struct bufferevent *connection = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+
+	if (connection == NULL)
+		fatal("admin: no memory for a connection");
+	bufferevent_incref(connection);
+	admin->connections[admin->connection_count++] = connection;
+	if (admin->connection_count == ADMIN_CONNECTIONS_MAX)
+		(void)evconnlistener_disable(admin->listener);
+	if (!event_pending(admin->on_let_go, EV_TIMEOUT, NULL))
+		event_add(admin->on_let_go, &soon);
+	return connection;
 }
 
 static uint16_t
@@ -218,6 +292,7 @@ admin_new(struct event_base *base, struct proxy *proxy, admin_reload_fn *reload,
 	admin->reload = reload;
 	admin->context = context;
 	admin->started_ms = clock_now_ms();
+	admin->started_unix_ms = clock_unix_ms();
 	admin->loopback = strncmp(config->address, "127.", 4) == 0 || strcmp(config->address, "::1") == 0;
 	evhttp_set_allowed_methods(admin->server, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST);
 	evhttp_set_max_body_size(admin->server, ADMIN_BODY_MAX_BYTES);
@@ -234,6 +309,11 @@ admin_new(struct event_base *base, struct proxy *proxy, admin_reload_fn *reload,
 		return NULL;
 	}
 	admin->port = bound_port(bound);
+	admin->listener = evhttp_bound_socket_get_listener(bound);
+	admin->on_let_go = evtimer_new(base, let_go, admin);
+	if (admin->on_let_go == NULL)
+		fatal("admin: no timer");
+	evhttp_set_bevcb(admin->server, make_connection, admin);
 	return admin;
 }
 
@@ -252,5 +332,9 @@ admin_free(struct admin **admin)
 	if (gone == NULL)
 		return;
 	evhttp_free(gone->server);
+	for (unsigned i = 0; i < gone->connection_count; i++)
+		bufferevent_decref(gone->connections[i]);
+	if (gone->on_let_go != NULL)
+		event_free(gone->on_let_go);
 	free(gone);
 }

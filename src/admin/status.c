@@ -1,7 +1,7 @@
 /* What the daemon knows of its backends, for programs and for people. */
 #include <stdio.h>
 
-#include "admin/admin.h"
+#include "admin/status.h"
 #include "policy/hint.h"
 #include "policy/state.h"
 
@@ -47,9 +47,8 @@ read_condition(const struct rest *rest, uint64_t now_ms, struct condition *out)
 	    rest_reason(rest) == REST_THROTTLED ? hint_source_name(source) : "");
 }
 
-/* Whether the backend shows the deployment: its map names it, or it has had a call for it. */
-static bool
-shows(const struct fleet *fleet, size_t backend, unsigned number, const struct rest **rest)
+bool
+status_shows(const struct fleet *fleet, size_t backend, unsigned number, const struct rest **rest)
 {
 	uint16_t own = fleet_serves(fleet, backend, number);
 	struct slice mapped, name = deployment_name(fleet->table, number);
@@ -81,7 +80,7 @@ write_deployments(const struct fleet *fleet, size_t backend, uint64_t now_ms, st
 		struct condition condition;
 		const struct rest *rest;
 
-		if (!shows(fleet, backend, number, &rest))
+		if (!status_shows(fleet, backend, number, &rest))
 			continue;
 		read_condition(rest, now_ms, &condition);
 		buffer_append_string(out, first ? "{\"name\":\"" : ",{\"name\":\"");
@@ -193,7 +192,7 @@ status_write_page(const struct proxy *proxy, uint64_t started_ms, uint64_t now_m
 		for (unsigned number = 1; number < deployment_count(fleet->table); number++) {
 			const struct rest *rest;
 
-			if (!shows(fleet, i, number, &rest))
+			if (!status_shows(fleet, i, number, &rest))
 				continue;
 			read_condition(rest, now_ms, &condition);
 			write_row(out, name, deployment_name(fleet->table, number), &condition, "");

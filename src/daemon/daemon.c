@@ -153,6 +153,7 @@ reload(void *context, struct config_faults *faults)
 			config_faults_add(faults, "", "%s", fault);
 	}
 	log_faults(faults);
+	daemon->proxy->reloads[done]++;
 	if (done)
 		log_record(LOG_INFO, "reloaded", LOG_NO_FIELDS, "The configuration has been reloaded");
 	else
@@ -189,8 +190,8 @@ announce(const struct daemon *daemon)
 		log_record(LOG_WARNING, "open_to_all", LOG_NO_FIELDS,
 		    "No clients are configured: whoever reaches this address may use the backends (see `clients`)");
 	log_record(LOG_INFO, "admin_listening", LOG_FIELDS(LOG_NUMBER("port", admin_port(daemon->admin))),
-	    "Admin port %u on %s: /status, /status.json, /healthz, /readyz, /reload", admin_port(daemon->admin),
-	    config->admin.address);
+	    "Admin port %u on %s: /metrics, /status, /status.json, /healthz, /readyz, /reload",
+	    admin_port(daemon->admin), config->admin.address);
 	log_record(LOG_INFO, "listening",
 	    LOG_FIELDS(LOG_STRING("address", config->listen.address), LOG_NUMBER("port", proxy_port(daemon->proxy)),
 		LOG_NUMBER("backends", config->backend_count), LOG_NUMBER("workers", daemon->proxy->worker_count)),

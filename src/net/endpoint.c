@@ -24,6 +24,7 @@ struct endpoint {
 	bool secure, verify, literal;
 	SSL_CTX *tls;
 	_Atomic uint32_t references;
+	_Atomic int connections[ENDPOINT_USES];
 
 	pthread_mutex_t mutex; /* guards all below */
 	struct address addresses[ENDPOINT_ADDRESSES_MAX];
@@ -99,6 +100,18 @@ endpoint_new(const struct endpoint_settings *settings, char *fault, size_t fault
 		SSL_CTX_sess_set_new_cb(endpoint->tls, keep_session);
 	}
 	return endpoint;
+}
+
+void
+endpoint_count(struct endpoint *endpoint, enum endpoint_use use, int change)
+{
+	atomic_fetch_add_explicit(&endpoint->connections[use], change, memory_order_relaxed);
+}
+
+unsigned
+endpoint_connections(const struct endpoint *endpoint, enum endpoint_use use)
+{
+	return (unsigned)atomic_load_explicit(&endpoint->connections[use], memory_order_relaxed);
 }
 
 struct endpoint *

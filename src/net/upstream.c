@@ -130,6 +130,7 @@ upstream_close(struct upstream **upstream)
 	*upstream = NULL;
 	if (gone == NULL || gone->state == CLOSED)
 		return;
+	endpoint_count(gone->endpoint, gone->state == POOLED ? ENDPOINT_IDLE : ENDPOINT_BUSY, -1);
 	if (gone->state == POOLED)
 		unpool(gone);
 	list_take(gone);
@@ -350,6 +351,7 @@ upstream_connect(struct worker *worker, struct endpoint *endpoint, const struct 
 	upstream->stream.fd = -1;
 	upstream->worker = worker;
 	upstream->endpoint = endpoint_share(endpoint);
+	endpoint_count(endpoint, ENDPOINT_BUSY, 1);
 	upstream->callbacks = callbacks;
 	upstream->owner = owner;
 	upstream->created_ms = now_ms;
@@ -380,6 +382,8 @@ upstream_acquire(struct worker *worker, struct endpoint *endpoint, const struct 
 			continue;
 		}
 		unpool(upstream);
+		endpoint_count(endpoint, ENDPOINT_IDLE, -1);
+		endpoint_count(endpoint, ENDPOINT_BUSY, 1);
 		upstream->state = BUSY;
 		upstream->reused = true;
 		upstream->callbacks = callbacks;
@@ -406,6 +410,8 @@ upstream_release(struct upstream **upstream, const struct upstream_limits *limit
 	idle->owner = NULL;
 	idle->callbacks = NULL;
 	idle->state = POOLED;
+	endpoint_count(idle->endpoint, ENDPOINT_BUSY, -1);
+	endpoint_count(idle->endpoint, ENDPOINT_IDLE, 1);
 	list_put(&list->first, idle);
 	list->count++;
 	stream_want_write(&idle->stream, false);
@@ -428,15 +434,6 @@ upstream_resolved(struct worker *worker, struct endpoint *endpoint)
 		upstream->timer.fire = begin;
 		timer_set(worker->wheel, &upstream->timer, 0);
 	}
-}
-
-void
-upstream_pool_count(const struct upstream_pool *pool, const struct endpoint *endpoint, unsigned *idle)
-{
-	*idle = 0;
-	for (const struct idle_list *list = pool->lists; list != NULL; list = list->next)
-		if (list->endpoint == endpoint)
-			*idle += list->count;
 }
 
 void

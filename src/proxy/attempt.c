@@ -12,6 +12,7 @@
 #include "proxy/access.h"
 #include "proxy/client.h"
 #include "proxy/exchange.h"
+#include "proxy/measure.h"
 #include "proxy/proxy.h"
 #include "proxy/relay.h"
 
@@ -101,6 +102,7 @@ attempt_end(struct attempt *attempt, bool reuse, uint64_t now_ms)
 	attempt->phase = ATTEMPT_OVER;
 	timer_clear(attempt->worker->wheel, &attempt->timer);
 	give_probes_back(attempt);
+	measure_attempt_length(attempt, now_ms);
 	rest_attempt_ended(&attempt->via->state->whole);
 	if (attempt->pair != NULL)
 		rest_attempt_ended(attempt->pair);

@@ -15,6 +15,7 @@
 #include "proxy/answer.h"
 #include "proxy/attempt.h"
 #include "proxy/client.h"
+#include "proxy/measure.h"
 #include "proxy/proxy.h"
 
 /* A probe's lease lasts this much longer than anything that ends it; it only matters if an end were ever missed. */
@@ -345,6 +346,9 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 			continue; /* another worker was faster: the states have changed */
 		exchange->tried[selection.index / 64] |= UINT64_C(1) << (selection.index % 64);
 		exchange->tally.attempts++;
+		measure_failover(exchange);
+		exchange->last_label = exchange->fleet->backends[selection.index].label;
+		exchange->failed_code = 0;
 		attempt_begin(exchange, selection.index, of_pair, of_whole, now_ms);
 		return;
 	}
@@ -425,7 +429,7 @@ static uint64_t
 let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms)
 {
 	struct rest *rest = NULL;
-	uint64_t rest_ms = verdict->rest_ms;
+	uint64_t rest_ms = verdict->rest_ms, until_ms;
 	const char *source = "";
 
 	if (verdict->use_hint) {
@@ -442,7 +446,10 @@ let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms
 		book_without_state(attempt, verdict, rest_ms, now_ms);
 	if (rest == NULL || rest_ms == 0)
 		return 0;
+	until_ms = rest_until_ms(rest);
 	if (rest_begin(rest, now_ms + rest_ms, verdict->reason)) {
+		measure_cooldown(attempt, verdict->scope == REST_BACKEND,
+		    until_ms > now_ms && until_ms < now_ms + rest_ms ? now_ms + rest_ms - until_ms : rest_ms);
 		atomic_store_explicit(&rest->hint_source, (uint32_t)attempt->hint.source, memory_order_relaxed);
 		access_resting(attempt, verdict->scope == REST_BACKEND, verdict->reason, rest_ms, source);
 	}
@@ -479,6 +486,10 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 	if (!verdict.success && verdict.reason != REST_THROTTLED)
 		note_error(attempt, name, reason);
 	exchange_note_attempt(exchange, attempt, name, rest_ms);
+	exchange->failed_code = (uint16_t)measure_code(outcome);
+	measure_attempt(attempt, exchange->failed_code);
+	if (verdict.reason == REST_THROTTLED)
+		measure_throttled(attempt);
 	exchange->tally.request_was_sent = exchange->tally.request_was_sent || outcome->request_sent;
 	exchange->tally.timed_out = exchange->tally.timed_out || outcome->kind == OUTCOME_TIMEOUT;
 	exchange->tally.throttled = exchange->tally.throttled || verdict.reason == REST_THROTTLED;
@@ -563,6 +574,7 @@ exchange_abandon_attempt(struct exchange *exchange)
 	if (exchange->attempt == NULL)
 		return true;
 	exchange_note_attempt(exchange, exchange->attempt, "cancelled", 0);
+	measure_attempt(exchange->attempt, MEASURE_CANCELLED);
 	attempt_end(exchange->attempt, false, clock_now_ms());
 	return true;
 }
@@ -576,12 +588,16 @@ exchange_cancel(struct exchange *exchange, const char *reason)
 		return;
 	if (exchange->attempt != NULL) {
 		exchange_note_attempt(exchange, exchange->attempt, "cancelled", 0);
+		if (exchange->state != RELAYING) /* else it has been counted by its status */
+			measure_attempt(exchange->attempt, MEASURE_CANCELLED);
 		attempt_end(exchange->attempt, false, now_ms);
 	}
 	exchange->broken = true;
 	if (exchange->status == 0)
 		exchange->status = 499; /* as nginx logs a caller that has left */
 	access_request(exchange, now_ms, reason);
+	measure_disconnect(exchange);
+	measure_request(exchange, now_ms);
 	exchange->client->exchange = NULL;
 	finish(exchange);
 }
@@ -594,6 +610,7 @@ exchange_end(struct exchange *exchange)
 	bool close = !exchange->keep_alive || exchange->broken || !exchange->body_complete;
 
 	access_request(exchange, now_ms, exchange->broken ? "the answer broke" : NULL);
+	measure_request(exchange, now_ms);
 	finish(exchange);
 	client_answered(client, close, exchange->broken && !exchange->delimited, now_ms);
 }

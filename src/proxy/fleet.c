@@ -100,13 +100,13 @@ number_deployments(struct fleet *fleet)
 }
 
 struct fleet *
-fleet_new(struct config *config, const struct fleet *previous, struct deployment_table *table, char *fault,
+fleet_new(struct config *config, const struct fleet *previous, const struct fleet_tables *tables, char *fault,
     size_t fault_size)
 {
 	struct fleet *fleet = memory_take_zeroed(1, sizeof(*fleet));
 
 	fleet->config = config;
-	fleet->table = table;
+	fleet->table = tables->deployments;
 	fleet->references = 1;
 	fleet->backends = memory_take_zeroed(config->backend_count, sizeof(*fleet->backends));
 	fleet->limits = (struct upstream_limits){
@@ -131,12 +131,18 @@ fleet_new(struct config *config, const struct fleet *previous, struct deployment
 		}
 		backend->state = find_state(previous, backend->config);
 		backend->resource = hash_bytes(slice_from(backend->config->url), 0);
+		backend->label =
+		    (uint16_t)deployment_add_configured(tables->backends, slice_from(backend->config->name));
 		write_own_lines(backend);
 		fleet->count = i + 1;
 	}
 	fleet->quotas = memory_take_zeroed(config->client_count + 1, sizeof(struct quota *));
 	for (size_t i = 0; i < config->client_count; i++)
 		fleet->quotas[i] = find_quota(previous, config->clients[i].name);
+	fleet->client_labels = memory_take_zeroed(config->client_count + 1, sizeof(uint16_t));
+	for (size_t i = 0; i < config->client_count; i++)
+		fleet->client_labels[i] =
+		    (uint16_t)deployment_add_configured(tables->clients, slice_from(config->clients[i].name));
 	number_deployments(fleet);
 	return fleet;
 }
@@ -166,6 +172,7 @@ fleet_release(struct fleet **fleet)
 	for (size_t i = 0; gone->quotas != NULL && i < gone->config->client_count; i++)
 		quota_release(&gone->quotas[i]);
 	free(gone->quotas);
+	free(gone->client_labels);
 	free(gone->backends);
 	free(gone->served);
 	config_release(&gone->config);

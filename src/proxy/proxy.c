@@ -123,6 +123,7 @@ make_worker(struct proxy *proxy, unsigned index)
 	own->proxy = proxy;
 	own->worker = worker;
 	own->fleet = fleet_share(proxy->fleet);
+	own->counters = counters_new();
 	own->request_prefix = random_next(&worker->random);
 	return worker;
 }
@@ -134,7 +135,11 @@ proxy_new(struct config *config, char *fault, size_t fault_size)
 	SSL_CTX *tls = NULL;
 	struct random random;
 
-	proxy->table = deployment_table_new();
+	proxy->tables = (struct fleet_tables){
+		.deployments = deployment_table_new(),
+		.backends = deployment_table_new(),
+		.clients = deployment_table_new(),
+	};
 	proxy->pins = pin_table_new();
 	random_seed_from_system(&random);
 	proxy->pin_seed = random_next(&random);
@@ -149,7 +154,7 @@ proxy_new(struct config *config, char *fault, size_t fault_size)
 		}
 		atomic_store(&proxy->front_tls, tls);
 	}
-	proxy->fleet = fleet_new(config, NULL, proxy->table, fault, fault_size);
+	proxy->fleet = fleet_new(config, NULL, &proxy->tables, fault, fault_size);
 	if (proxy->fleet == NULL) {
 		proxy_free(&proxy);
 		return NULL;
@@ -247,7 +252,7 @@ proxy_reload(struct proxy *proxy, struct config *config, char *fault, size_t fau
 			return false;
 		}
 	}
-	fleet = fleet_new(config, proxy->fleet, proxy->table, fault, fault_size);
+	fleet = fleet_new(config, proxy->fleet, &proxy->tables, fault, fault_size);
 	if (fleet == NULL) {
 		SSL_CTX_free(tls);
 		return false;
@@ -323,6 +328,7 @@ free_worker(struct worker **worker)
 	end_worker(*worker, NULL);
 	worker_free(worker);
 	fleet_release(&own->fleet);
+	counters_free(&own->counters);
 	free(own);
 }
 
@@ -352,7 +358,9 @@ proxy_free(struct proxy **proxy)
 	for (unsigned i = 0; i < gone->retired_count; i++)
 		SSL_CTX_free(gone->retired_tls[i]);
 	free(gone->retired_tls);
-	deployment_table_free(&gone->table);
+	deployment_table_free(&gone->tables.deployments);
+	deployment_table_free(&gone->tables.backends);
+	deployment_table_free(&gone->tables.clients);
 	pin_table_free(&gone->pins);
 	free(gone);
 }

@@ -14,6 +14,7 @@
 #include "proxy/attempt.h"
 #include "proxy/client.h"
 #include "proxy/exchange.h"
+#include "proxy/measure.h"
 
 /* Of a JSON answer too long to be held, this many last bytes are searched for its usage. */
 #define USAGE_TAIL_BYTES 2048U
@@ -148,6 +149,7 @@ commit(struct attempt *attempt, struct slice data, bool last, uint64_t now_ms)
 	exchange->status = attempt->status;
 	exchange->first_byte_ms = now_ms;
 	exchange_note_attempt(exchange, attempt, NULL, 0);
+	measure_attempt(attempt, attempt->status % 1000);
 	buffer_reserve(&head, exchange->answer_lines.length + 512);
 	answer_write_status(&head, attempt->status);
 	buffer_append_slice(&head, buffer_slice(&exchange->answer_lines));
@@ -203,6 +205,15 @@ keep_error_event(struct attempt *attempt, struct slice data, unsigned status)
 	buffer_append_string(&kept->body, ",\"type\":\"server_error\",\"param\":null}}");
 }
 
+static void
+saw_content(struct attempt *attempt)
+{
+	if (attempt->saw_content)
+		return;
+	attempt->saw_content = true;
+	measure_first_event(attempt->exchange, attempt->last_read_ms);
+}
+
 /* Looks at the events in data. An error before any content stands for a failed attempt: *status is what it stands for. */
 static enum scan
 scan_events(struct attempt *attempt, struct slice data, unsigned *status)
@@ -225,10 +236,10 @@ scan_events(struct attempt *attempt, struct slice data, unsigned *status)
 			break;
 		case OPENAI_EVENT_TERMINAL:
 			attempt->saw_done = true;
-			attempt->saw_content = true;
+			saw_content(attempt);
 			break;
 		case OPENAI_EVENT_CONTENT:
-			attempt->saw_content = true;
+			saw_content(attempt);
 			break;
 		case OPENAI_EVENT_ERROR:
 			*status = meaning.error_status;

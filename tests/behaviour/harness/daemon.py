@@ -89,6 +89,9 @@ class Daemon:
     def write_config(self, config):
         self.config_path.write_text(json.dumps(config, indent=1))
 
+    def config(self):
+        return json.loads(self.config_path.read_text())
+
     def collect(self, pipe, lines):
         for line in pipe:
             with self.changed:
