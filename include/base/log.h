@@ -61,6 +61,13 @@ uint64_t log_dropped(void);
 void log_record(enum log_level level, const char *event, const struct log_field *fields, size_t field_count,
     const char *format, ...) PRINTF_LIKE(5, 6);
 
+/* Whether a record that may come in storms is to be written: of those with the same key a few in ten seconds are.
+ * *left_out: how many like it were not, since the last one that was (see log_left_out()). */
+bool log_may_repeat(uint64_t key, uint64_t *left_out) MUST_CHECK;
+/* "" or " (17 more like this were left out)" in out, which is returned. */
+#define LOG_LEFT_OUT_SIZE 64
+const char *log_left_out(uint64_t left_out, char out[LOG_LEFT_OUT_SIZE]);
+
 /* Escapes a stranger's text into out (of size bytes, always NUL-terminated) and returns out: control bytes and
  * backslashes as \xNN, at most LOG_TEXT_MAX_BYTES of the text. */
 const char *log_text_safe(struct slice text, char *out, size_t size);

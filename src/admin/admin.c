@@ -49,6 +49,9 @@ answer(struct evhttp_request *request, int status, const char *content_type, str
 		fatal("admin: no memory for an answer");
 	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", content_type);
 	evhttp_add_header(evhttp_request_get_output_headers(request), "Cache-Control", "no-store");
+	evhttp_add_header(evhttp_request_get_output_headers(request), "X-Content-Type-Options", "nosniff");
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Security-Policy",
+	    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
 	evhttp_send_reply(request, status, NULL, out);
 	evbuffer_free(out);
 }

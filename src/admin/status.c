@@ -168,7 +168,7 @@ status_write_page(const struct proxy *proxy, uint64_t started_ms, uint64_t now_m
 
 	buffer_append_string(out,
 	    "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" "
-	    "content=\"2\">\n"
+	    "content=\"2\">\n<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
 	    "<title>aoai-lb</title>\n<style>body{font:16px "
 	    "system-ui,sans-serif;margin:2em}table{border-collapse:collapse}"
 	    "td,th{padding:.3em 1em;border-bottom:1px solid #ccc;text-align:left}.available{color:#05620e}"

@@ -13,6 +13,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/repeat.h"
 
 /* The writer gathers the lines of this long before it writes, so that a busy worker does not wake it for each. */
 #define GATHER_US 5000
@@ -31,9 +32,12 @@ static struct {
 	_Atomic int level;
 	_Atomic uint64_t dropped;
 	uint64_t dropped_reported;
+	pthread_mutex_t repeat_mutex; /* guards repeated; a leaf */
+	struct repeat_table repeated;
 } the_log = {
 	.mutex = PTHREAD_MUTEX_INITIALIZER,
 	.work = PTHREAD_COND_INITIALIZER,
+	.repeat_mutex = PTHREAD_MUTEX_INITIALIZER,
 	.level = LOG_INFO,
 };
 
@@ -296,6 +300,26 @@ log_stop(uint64_t timeout_ms)
 	}
 	pthread_join(the_log.writer, NULL);
 	buffer_free(&the_log.filling);
+}
+
+bool
+log_may_repeat(uint64_t key, uint64_t *left_out)
+{
+	bool passes;
+
+	pthread_mutex_lock(&the_log.repeat_mutex);
+	passes = repeat_passes(&the_log.repeated, key, clock_now_ms(), left_out);
+	pthread_mutex_unlock(&the_log.repeat_mutex);
+	return passes;
+}
+
+const char *
+log_left_out(uint64_t left_out, char out[LOG_LEFT_OUT_SIZE])
+{
+	out[0] = '\0';
+	if (left_out > 0)
+		snprintf(out, LOG_LEFT_OUT_SIZE, " (%llu more like this were left out)", (unsigned long long)left_out);
+	return out;
 }
 
 const char *

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "http/target.h"
 #include "proxy/attempt.h"
@@ -60,6 +61,19 @@ of_deployment(const struct attempt *attempt, bool whole, char *out, size_t size)
 	return out;
 }
 
+/* Whether one more record of that kind about the attempt's backend is to be written. */
+static bool
+may_repeat(const struct attempt *attempt, const char *kind, bool whole, uint64_t *left_out)
+{
+	const struct exchange *exchange = attempt->exchange;
+	uint64_t key = hash_bytes(slice_from(kind), attempt->via->resource);
+
+	key = hash_bytes(slice_from(attempt->via->config->name), key);
+	if (!whole)
+		key = hash_bytes(slice_of(exchange->deployment, exchange->deployment_length), key);
+	return log_may_repeat(key, left_out);
+}
+
 /* Where a deployment has its own name on the backend, an operator has to know it. */
 static void
 remedy(const struct attempt *attempt, enum rest_reason reason)
@@ -91,15 +105,20 @@ access_resting(const struct attempt *attempt, bool whole, enum rest_reason reaso
 	char deployment[LOG_TEXT_SAFE_SIZE + 16];
 	const char *why = source[0] != '\0' ? source : rest_reason_name(reason);
 	const struct exchange *exchange = attempt->exchange;
+	char more[LOG_LEFT_OUT_SIZE];
+	uint64_t left_out;
 
+	if (!may_repeat(attempt, why, whole, &left_out))
+		return;
 	remedy(attempt, reason);
 	log_record(LOG_WARNING, "cooling_down",
 	    LOG_FIELDS(LOG_STRING("backend", attempt_backend_name(attempt)),
 		LOG_SLICE("deployment", slice_of(exchange->deployment, whole ? 0 : exchange->deployment_length)),
 		LOG_NUMBER("cooldown_ms", rest_ms), LOG_STRING("reason", rest_reason_name(reason)),
-		LOG_STRING("source", why)),
-	    "Backend %s%s cooling down for %llu ms (%s)", attempt_backend_name(attempt),
-	    of_deployment(attempt, whole, deployment, sizeof(deployment)), (unsigned long long)rest_ms, why);
+		LOG_STRING("source", why), LOG_NUMBER("left_out", left_out)),
+	    "Backend %s%s cooling down for %llu ms (%s)%s", attempt_backend_name(attempt),
+	    of_deployment(attempt, whole, deployment, sizeof(deployment)), (unsigned long long)rest_ms, why,
+	    log_left_out(left_out, more));
 }
 
 void
@@ -107,23 +126,34 @@ access_available(const struct attempt *attempt, bool whole)
 {
 	char deployment[LOG_TEXT_SAFE_SIZE + 16];
 	const struct exchange *exchange = attempt->exchange;
+	char more[LOG_LEFT_OUT_SIZE];
+	uint64_t left_out;
 
+	if (!may_repeat(attempt, "available", whole, &left_out))
+		return;
 	log_record(LOG_INFO, "available",
 	    LOG_FIELDS(LOG_STRING("backend", attempt_backend_name(attempt)),
-		LOG_SLICE("deployment", slice_of(exchange->deployment, whole ? 0 : exchange->deployment_length))),
-	    "Backend %s%s available again", attempt_backend_name(attempt),
-	    of_deployment(attempt, whole, deployment, sizeof(deployment)));
+		LOG_SLICE("deployment", slice_of(exchange->deployment, whole ? 0 : exchange->deployment_length)),
+		LOG_NUMBER("left_out", left_out)),
+	    "Backend %s%s available again%s", attempt_backend_name(attempt),
+	    of_deployment(attempt, whole, deployment, sizeof(deployment)), log_left_out(left_out, more));
 }
 
 void
 access_failed(const struct attempt *attempt, const char *outcome, const char *reason)
 {
+	char more[LOG_LEFT_OUT_SIZE];
+	uint64_t left_out;
+
 	if (reason[0] == '\0')
 		return; /* an answered error is in the attempts of the access line */
+	if (!may_repeat(attempt, outcome, true, &left_out))
+		return;
 	log_record(LOG_WARNING, "attempt_failed",
 	    LOG_FIELDS(LOG_STRING("backend", attempt_backend_name(attempt)), LOG_STRING("outcome", outcome),
-		LOG_STRING("reason", reason)),
-	    "Backend %s (%s): %s: %s", attempt_backend_name(attempt), attempt->via->config->authority, outcome, reason);
+		LOG_STRING("reason", reason), LOG_NUMBER("left_out", left_out)),
+	    "Backend %s (%s): %s: %s%s", attempt_backend_name(attempt), attempt->via->config->authority, outcome,
+	    reason, log_left_out(left_out, more));
 }
 
 void
