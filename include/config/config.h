@@ -161,6 +161,9 @@ void config_release(struct config **config);
 /* The effective configuration as JSON, every default spelled out, secrets as "***". */
 void config_print(const struct config *config, struct buffer *out);
 
+/* Whether an address to listen on can be reached from this machine alone. */
+bool config_is_loopback(const char *address) MUST_CHECK;
+
 /* What the backend calls a deployment that callers call name: false when the backend does not serve it. Without a map
  * any name passes unchanged. Borrowed from the config, or name itself. */
 bool config_map_deployment(const struct config_backend *backend, struct slice name,

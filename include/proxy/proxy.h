@@ -37,6 +37,7 @@ struct proxy {
 	uint64_t memory_cap;             /* half of what the container may use: bounds buffered_bytes as well */
 	_Atomic uint64_t buffered_bytes; /* of request bodies, against limits.max_buffered_bytes */
 	_Atomic uint32_t requests_in_flight;
+	uint64_t lowered_from; /* the limits.max_connections that was last said to be too high for nofile */
 	uint64_t reloads[2]; /* refused and taken; the main thread's own */
 	struct missing_table missing;
 	struct pin_table *pins; /* which resource keeps what */
@@ -79,8 +80,5 @@ unsigned proxy_connections(const struct proxy *proxy);
 
 /* Ends everything still running, joins the workers, frees, and nulls the caller's pointer. */
 void proxy_free(struct proxy **proxy);
-
-/* The number of workers that `auto` means: the container's CPU quota, else the cores that may be used. */
-unsigned proxy_workers_auto(void);
 
 #endif

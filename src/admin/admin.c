@@ -296,7 +296,7 @@ admin_new(struct event_base *base, struct proxy *proxy, admin_reload_fn *reload,
 	admin->context = context;
 	admin->started_ms = clock_now_ms();
 	admin->started_unix_ms = clock_unix_ms();
-	admin->loopback = strncmp(config->address, "127.", 4) == 0 || strcmp(config->address, "::1") == 0;
+	admin->loopback = config_is_loopback(config->address);
 	evhttp_set_allowed_methods(admin->server, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST);
 	evhttp_set_max_body_size(admin->server, ADMIN_BODY_MAX_BYTES);
 	evhttp_set_max_headers_size(admin->server, ADMIN_HEADERS_MAX_BYTES);

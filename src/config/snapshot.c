@@ -143,3 +143,9 @@ config_map_deployment(const struct config_backend *backend, struct slice name, s
 	*backend_name = slice_from(backend->wildcard);
 	return true;
 }
+
+bool
+config_is_loopback(const char *address)
+{
+	return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
+}

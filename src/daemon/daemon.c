@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/fields.h"
+#include "daemon/notify.h"
 #include "proxy/proxy.h"
 
 /* While draining, how often open connections are counted. */
@@ -31,6 +32,8 @@ struct daemon {
 	struct event_base *base;
 	struct admin *admin;
 	struct event *on_term, *on_int, *on_hup, *on_drain;
+	struct event *on_watchdog; /* NULL: no service manager waits for it */
+	uint64_t watchdog_ms;
 	enum drain drain;
 	uint64_t drain_deadline_ms;
 };
@@ -99,6 +102,7 @@ on_stop(evutil_socket_t signal_number, short events, void *context)
 	}
 	log_record(LOG_INFO, "draining", LOG_FIELDS(LOG_NUMBER("connections", proxy_connections(daemon->proxy))),
 	    "Signal %d: no longer ready; requests in flight are served to their end", (int)signal_number);
+	notify("STOPPING=1\nSTATUS=Draining: requests in flight are served to their end");
 	daemon->drain = DELAYING;
 	proxy_fail_readiness(daemon->proxy);
 	wait_ms(daemon->on_drain, daemon->proxy->fleet->config->timeouts.drain_delay_ms);
@@ -137,6 +141,7 @@ reload(void *context, struct config_faults *faults)
 	char fault[512] = "";
 	bool done = false;
 
+	notify_reloading();
 	if (daemon->options->command == COMMAND_DEMO)
 		config_faults_add(faults, "", "the demo has no configuration to reload");
 	else
@@ -159,6 +164,7 @@ reload(void *context, struct config_faults *faults)
 	else
 		log_record(LOG_ERROR, "reload_failed", LOG_NO_FIELDS,
 		    "The configuration has not been reloaded; the running one stays");
+	notify(done ? "READY=1\nSTATUS=Ready" : "READY=1\nSTATUS=Ready; the last reload failed, see the log");
 	return done;
 }
 
@@ -173,12 +179,6 @@ on_reload(evutil_socket_t signal_number, short events, void *context)
 	config_faults_free(&faults);
 }
 
-static bool
-is_loopback(const char *address)
-{
-	return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
-}
-
 static void
 announce(const struct daemon *daemon)
 {
@@ -186,7 +186,7 @@ announce(const struct daemon *daemon)
 	const char *scheme = config->listen.certificate_file[0] != '\0' ? "https" : "http";
 	bool is_v6 = strchr(config->listen.address, ':') != NULL;
 
-	if (config->client_count == 0 && !is_loopback(config->listen.address))
+	if (config->client_count == 0 && !config_is_loopback(config->listen.address))
 		log_record(LOG_WARNING, "open_to_all", LOG_NO_FIELDS,
 		    "No clients are configured: whoever reaches this address may use the backends (see `clients`)");
 	log_record(LOG_INFO, "admin_listening", LOG_FIELDS(LOG_NUMBER("port", admin_port(daemon->admin))),
@@ -221,8 +221,33 @@ watch_signals(struct daemon *daemon)
 }
 
 static void
+on_watchdog(evutil_socket_t fd, short events, void *context)
+{
+	struct daemon *daemon = context;
+
+	(void)fd;
+	(void)events;
+	notify("WATCHDOG=1");
+	wait_ms(daemon->on_watchdog, daemon->watchdog_ms);
+}
+
+static void
+watch_for_manager(struct daemon *daemon)
+{
+	daemon->watchdog_ms = notify_watchdog_ms();
+	if (daemon->watchdog_ms == 0)
+		return;
+	daemon->on_watchdog = evtimer_new(daemon->base, on_watchdog, daemon);
+	if (daemon->on_watchdog == NULL)
+		fatal("daemon: no timer");
+	on_watchdog(-1, 0, daemon);
+}
+
+static void
 forget_events(struct daemon *daemon)
 {
+	if (daemon->on_watchdog != NULL)
+		event_free(daemon->on_watchdog);
 	event_free(daemon->on_term);
 	event_free(daemon->on_int);
 	event_free(daemon->on_hup);
@@ -259,6 +284,8 @@ daemon_run(const struct options *options, struct config *config)
 	block_signals(SIG_UNBLOCK);
 	if (started) {
 		announce(&daemon);
+		watch_for_manager(&daemon);
+		notify("READY=1\nSTATUS=Ready");
 		(void)event_base_dispatch(daemon.base);
 		log_record(LOG_INFO, "stopped", LOG_NO_FIELDS, "Stopped");
 	}

@@ -13,6 +13,7 @@
 #include "net/tls.h"
 #include "net/upstream.h"
 #include "proxy/client.h"
+#include "proxy/cores.h"
 
 /* Descriptors that are no connections: listeners, epoll, logs, files read while reloading. */
 #define DESCRIPTORS_SPARE 64U
@@ -33,32 +34,6 @@ read_small_file(const char *path, char *out, size_t size)
 	return slice_trim(slice_of(out, length > 0 && out[length - 1] == '\n' ? length - 1 : length));
 }
 
-/* The cores that a quota is worth, rounded up; 0: no quota. */
-static unsigned
-cores_of(struct slice quota, struct slice period)
-{
-	uint64_t quota_us, period_us;
-
-	if (!slice_to_u64(quota, &quota_us) || !slice_to_u64(period, &period_us) || period_us == 0)
-		return 0;
-	return (unsigned)((quota_us + period_us - 1) / period_us);
-}
-
-/* What the container may use: cgroup v2's "quota period", else version 1's two files. */
-static unsigned
-container_cores(void)
-{
-	char text[64], period_text[64];
-	struct slice both = read_small_file("/sys/fs/cgroup/cpu.max", text, sizeof(text));
-	ptrdiff_t space = slice_find(both, SLICE(" "));
-
-	if (space > 0)
-		return cores_of(slice_of(both.data, (size_t)space), slice_skip(both, (size_t)space + 1));
-	both = read_small_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", text, sizeof(text));
-	return cores_of(both,
-	    read_small_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period_text, sizeof(period_text)));
-}
-
 /* Half of the memory that the container may use; UINT64_MAX where that is not limited. */
 static uint64_t
 container_memory_cap(void)
@@ -72,25 +47,11 @@ container_memory_cap(void)
 	return UINT64_MAX;
 }
 
-unsigned
-proxy_workers_auto(void)
-{
-	cpu_set_t allowed;
-	unsigned cores = 1, quota = container_cores();
-
-	CPU_ZERO(&allowed);
-	if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0 && CPU_COUNT(&allowed) > 0)
-		cores = (unsigned)CPU_COUNT(&allowed);
-	if (quota > 0 && quota < cores)
-		cores = quota;
-	return cores < 64 ? cores : 64;
-}
-
 /* ---- making ---------------------------------------------------------------------------------------------------- */
 
 /* The configured cap, lowered to what the descriptors allow: a connection needs two. */
 static uint64_t
-connections_cap(const struct config *config)
+connections_cap(struct proxy *proxy, const struct config *config)
 {
 	struct rlimit limit;
 	uint64_t possible;
@@ -105,6 +66,9 @@ connections_cap(const struct config *config)
 	    limit.rlim_cur > 2 * DESCRIPTORS_SPARE ? (limit.rlim_cur - DESCRIPTORS_SPARE) / 2 : DESCRIPTORS_SPARE / 2;
 	if (possible >= config->max_connections)
 		return config->max_connections;
+	if (proxy->lowered_from == config->max_connections)
+		return possible; /* each reload would say it again */
+	proxy->lowered_from = config->max_connections;
 	log_record(LOG_WARNING, "connections_lowered",
 	    LOG_FIELDS(LOG_NUMBER("max_connections", possible), LOG_NUMBER("nofile", limit.rlim_cur)),
 	    "limits.max_connections is lowered from %llu to %llu: no more than %llu descriptors may be open (raise "
@@ -160,7 +124,7 @@ proxy_new(struct config *config, char *fault, size_t fault_size)
 		return NULL;
 	}
 	config = proxy->fleet->config;
-	proxy->worker_count = config->workers > 0 ? config->workers : proxy_workers_auto();
+	proxy->worker_count = config->workers > 0 ? config->workers : cores_for_workers();
 	proxy->workers = memory_take_zeroed(proxy->worker_count, sizeof(struct worker *));
 	for (unsigned i = 0; i < proxy->worker_count; i++)
 		proxy->workers[i] = make_worker(proxy, i);
@@ -197,7 +161,7 @@ proxy_start(struct proxy *proxy, struct event_base *main_base, char *fault, size
 	struct listener_settings settings = {
 		.address = config->listen.address,
 		.port = config->listen.port,
-		.max_connections = connections_cap(config),
+		.max_connections = connections_cap(proxy, config),
 		.workers = proxy->workers,
 		.worker_count = proxy->worker_count,
 	};
@@ -267,7 +231,7 @@ proxy_reload(struct proxy *proxy, struct config *config, char *fault, size_t fau
 		worker_post(proxy->workers[i], take_fleet, fleet_share(fleet));
 	fleet_release(&proxy->fleet);
 	proxy->fleet = fleet;
-	listener_set_cap(proxy->listener, connections_cap(fleet->config));
+	listener_set_cap(proxy->listener, connections_cap(proxy, fleet->config));
 	return true;
 }
 

@@ -34,7 +34,8 @@ getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_was_just_accepted_is_answered(stage, workers):
-    """Its request lies in the socket when the signal comes; the daemon has not seen it yet."""
+    """Its request lies in the socket when the signal comes; the daemon has not seen it yet. The answer may still say that
+    the connection is kept, where it was written before the worker heard of the drain; then it closes nevertheless."""
     backend = stage.backend()
     daemon = stage.daemon([backend], workers=workers)
     daemon.signal(signal.SIGSTOP)
@@ -44,7 +45,8 @@ def test_what_was_just_accepted_is_answered(stage, workers):
     for client in clients:
         got = client.read_answer()
         assert got.status == 200
-        assert not got.keeps_alive
+    for client in clients:
+        assert client.wait_closed() in ("end", "reset")
         client.close()
     assert daemon.wait() == 0
     daemon.ended()

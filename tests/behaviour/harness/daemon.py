@@ -87,7 +87,10 @@ class Daemon:
                 raise
 
     def write_config(self, config):
-        self.config_path.write_text(json.dumps(config, indent=1))
+        """All at once: a reload under way never sees half of it."""
+        new = self.config_path.with_suffix(".new")
+        new.write_text(json.dumps(config, indent=1))
+        new.replace(self.config_path)
 
     def config(self):
         return json.loads(self.config_path.read_text())
