@@ -26,9 +26,10 @@
 
 enum head_status {
 	HEAD_COMPLETE,
-	HEAD_INCOMPLETE,          /* more bytes are needed */
-	HEAD_MALFORMED,           /* 400; garbled from a backend */
-	HEAD_TOO_LARGE,           /* 431: over the cap in bytes, or over HEADERS_MAX fields */
+	HEAD_INCOMPLETE,      /* more bytes are needed */
+	HEAD_MALFORMED,       /* 400; garbled from a backend */
+	HEAD_TOO_LARGE,       /* 431: over the cap in bytes, or over HEADERS_MAX fields */
+	HEAD_TARGET_TOO_LONG, /* 414: TOO_LARGE while the search was still in a request's first line; callers tell */
 	HEAD_VERSION_UNSUPPORTED, /* 505: a well-formed version that is not HTTP/1.0 or HTTP/1.1 */
 	HEAD_CODING_UNSUPPORTED,  /* 501: a transfer coding that is not chunked (RFC 9112, 6.1) */
 };
@@ -46,10 +47,19 @@ enum http_method {
 	METHOD_OTHER, /* a well-formed token that is none of these */
 };
 
+/* What has come of the empty line that a request may begin with. */
+enum head_blank {
+	BLANK_POSSIBLE, /* nothing has come yet */
+	BLANK_BEGUN,    /* its CR */
+	BLANK_TAKEN,    /* all of it, and nothing else */
+	BLANK_PAST,     /* the head has begun */
+};
+
 /* Where the search for the end of a head stands; zeroed to start. */
 struct head_search {
 	size_t scanned;    /* bytes looked at */
-	size_t line_start; /* where the current line began */
+	size_t line_start; /* where the current line began; 0: still in the first */
+	enum head_blank blank;
 };
 
 #define NO_CONTENT_LENGTH UINT64_MAX
@@ -88,13 +98,19 @@ struct response_head {
  * limit	most bytes that a head may have; beyond it the answer is HEAD_TOO_LARGE, complete or not
  * head_length	set on HEAD_COMPLETE: the head's bytes, its empty line included
  *
- * One leading empty line (CRLF) before a request is the caller's to skip: see head_leading_blank(). Returns COMPLETE,
+ * The empty line that may come before a request is not part of the head: see head_skip_blank(). Returns COMPLETE,
  * INCOMPLETE, TOO_LARGE, or MALFORMED as soon as a line ends in a bare LF. */
 enum head_status head_find_end(struct head_search *search, struct slice bytes, size_t limit,
     size_t *head_length) MUST_CHECK;
 
-/* Bytes of one leading CRLF (RFC 9112, 2.2 asks servers to ignore it): 2, or 0 if there is none. */
-size_t head_leading_blank(struct slice bytes);
+/* Passes over one empty line before a request (RFC 9112, 2.2 asks servers to ignore it), in however many pieces it comes.
+ *
+ * bytes	those that were not skipped before
+ * skipped	set to how many of them belong to the empty line
+ *
+ * Returns COMPLETE when a head begins behind them, INCOMPLETE when there is nothing behind them, and MALFORMED for a CR
+ * without its LF, or for a second empty line: were any number ignored, a caller could drip them for ever. */
+enum head_status head_skip_blank(struct head_search *search, struct slice bytes, size_t *skipped) MUST_CHECK;
 
 /* Parses a whole head, its empty line included. On anything but HEAD_COMPLETE only out->fault is to be read (and
  * whatever of method was parsed before). */

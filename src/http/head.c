@@ -48,10 +48,29 @@ head_find_end(struct head_search *search, struct slice bytes, size_t limit, size
 	return bytes.length >= limit ? HEAD_TOO_LARGE : HEAD_INCOMPLETE;
 }
 
-size_t
-head_leading_blank(struct slice bytes)
+enum head_status
+head_skip_blank(struct head_search *search, struct slice bytes, size_t *skipped)
 {
-	return bytes.length >= 2 && bytes.data[0] == '\r' && bytes.data[1] == '\n' ? 2 : 0;
+	*skipped = 0;
+	if (search->blank == BLANK_PAST)
+		return HEAD_COMPLETE;
+	if (search->blank == BLANK_POSSIBLE && bytes.length > 0 && bytes.data[0] == '\r') {
+		search->blank = BLANK_BEGUN;
+		*skipped = 1;
+	}
+	if (*skipped == bytes.length)
+		return HEAD_INCOMPLETE;
+	if (search->blank == BLANK_BEGUN) {
+		if (bytes.data[(*skipped)++] != '\n')
+			return HEAD_MALFORMED;
+		search->blank = BLANK_TAKEN;
+		if (*skipped == bytes.length)
+			return HEAD_INCOMPLETE;
+	}
+	if (search->blank == BLANK_TAKEN && bytes.data[*skipped] == '\r')
+		return HEAD_MALFORMED;
+	search->blank = BLANK_PAST;
+	return HEAD_COMPLETE;
 }
 
 static enum head_status

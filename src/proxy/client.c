@@ -305,29 +305,27 @@ take_head(struct client *client, char *data, size_t length, uint64_t now_ms)
 {
 	size_t limit = proxy_worker_of(client->worker)->fleet->config->max_header_bytes;
 	size_t blank, head_length = 0;
-	enum head_status status;
+	enum head_status status = head_skip_blank(&client->search, slice_of(data, length), &blank);
 
+	data += blank;
+	length -= blank;
+	if (status == HEAD_INCOMPLETE)
+		return; /* an empty line is no request: the time in which one has to come runs on */
 	if (client->input.length > 0) {
 		buffer_append(&client->input, data, length);
 		data = client->input.data;
 		length = client->input.length;
 	}
-	if (client->search.scanned == 0 && length == 1 && data[0] == '\r') { /* half an empty line before the request */
-		if (client->input.length == 0)
-			buffer_append(&client->input, data, 1);
-		enter(client, CLIENT_HEAD, now_ms);
-		return;
-	}
-	blank = client->search.scanned == 0 ? head_leading_blank(slice_of(data, length)) : 0;
-	status = head_find_end(&client->search, slice_of(data + blank, length - blank), limit, &head_length);
+	if (status == HEAD_COMPLETE)
+		status = head_find_end(&client->search, slice_of(data, length), limit, &head_length);
+	if (status == HEAD_TOO_LARGE && client->search.line_start == 0)
+		status = HEAD_TARGET_TOO_LONG;
 	if (status != HEAD_INCOMPLETE) {
-		begin_exchange(client, data + blank, length - blank, head_length, status, now_ms);
+		begin_exchange(client, data, length, head_length, status, now_ms);
 		return;
 	}
 	if (client->input.length == 0)
-		buffer_append(&client->input, data + blank, length - blank);
-	else if (blank > 0)
-		buffer_consume(&client->input, blank);
+		buffer_append(&client->input, data, length);
 	if (client->phase == CLIENT_IDLE)
 		enter(client, CLIENT_HEAD, now_ms);
 }

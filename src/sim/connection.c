@@ -346,13 +346,13 @@ static bool
 read_head(struct sim_connection *connection)
 {
 	struct sim_server *server = server_of(connection);
-	enum head_status status;
+	size_t blank;
+	enum head_status status = head_skip_blank(&connection->search, buffer_slice(&connection->in), &blank);
 
-	buffer_consume(&connection->in, head_leading_blank(buffer_slice(&connection->in)));
-	if (connection->in.length == 0)
-		return false;
-	status = head_find_end(&connection->search, buffer_slice(&connection->in), SIM_HEAD_MAX_BYTES,
-	    &connection->head_length);
+	buffer_consume(&connection->in, blank);
+	if (status == HEAD_COMPLETE)
+		status = head_find_end(&connection->search, buffer_slice(&connection->in), SIM_HEAD_MAX_BYTES,
+		    &connection->head_length);
 	if (status == HEAD_INCOMPLETE)
 		return false;
 	server->head.fault = NULL;

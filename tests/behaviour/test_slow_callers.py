@@ -49,3 +49,29 @@ def test_a_body_that_comes_steadily_may_take_longer(scene):
             time.sleep(0.12)
         assert client.read_answer().status == 200
     assert len(backend.requests[-1].body) == 1_000_000
+
+
+@pytest.fixture(scope="module")
+def hasty(shared_stage):
+    return shared_stage.daemon([shared_stage.backend()], timeouts={"client_header_ms": 400, "keep_alive_ms": 400})
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["first", "kept-alive"])
+@pytest.mark.parametrize("begin", [b"\r", b"\r\n"], ids=["half-a-line", "a-line"])
+def test_an_empty_line_buys_no_time(hasty, behind, begin):
+    """It is no request, so the connection ends as an idle one does."""
+    with hasty.client() as client:
+        if behind:
+            assert client.call("GET", "/healthz").status == 200
+        client.send(begin)
+        assert client.wait_closed() == "end"
+
+
+def test_empty_lines_cannot_drip_for_ever(hasty):
+    with hasty.client() as client:
+        for byte in b"\r\n" * 2:
+            client.send(bytes([byte]))
+            if not client.nothing_comes(0.05):
+                break
+        assert client.read_answer().status == 400
+        assert client.wait_closed() in ("end", "reset")

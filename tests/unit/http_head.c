@@ -51,9 +51,44 @@ the_end_of_a_head_is_found(void **state)
 		CHECK_NUMBER(rows[i].behaviour, length, rows[i].want_length);
 		free(copy);
 	}
-	CHECK_NUMBER("an empty line before a request", head_leading_blank(SLICE("\r\nGET")), 2);
-	CHECK_NUMBER("half of one", head_leading_blank(SLICE("\r")), 0);
-	CHECK_NUMBER("none", head_leading_blank(SLICE("GET")), 0);
+}
+
+static void
+an_empty_line_before_a_request_is_passed_over(void **state)
+{
+	static const struct {
+		const char *behaviour, *bytes;
+		enum head_status want;
+		size_t want_skipped;
+	} rows[] = {
+		{ "nothing has come", "", HEAD_INCOMPLETE, 0 },
+		{ "none", "GET", HEAD_COMPLETE, 0 },
+		{ "one", "\r\nGET", HEAD_COMPLETE, 2 },
+		{ "one and nothing else", "\r\n", HEAD_INCOMPLETE, 2 },
+		{ "half of one", "\r", HEAD_INCOMPLETE, 1 },
+		{ "a CR without its LF", "\rGET", HEAD_MALFORMED, 2 },
+		{ "a second one", "\r\n\r\nGET", HEAD_MALFORMED, 2 },
+		{ "half of a second one", "\r\n\r", HEAD_MALFORMED, 2 },
+		{ "a bare LF is the head's fault", "\nGET", HEAD_COMPLETE, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		size_t total = strlen(rows[i].bytes);
+
+		/* Whole, and in two pieces wherever they are cut. */
+		for (size_t cut = 0; cut <= total; cut++) {
+			struct head_search search = { 0 };
+			size_t first, second = 0;
+			enum head_status status = head_skip_blank(&search, slice_of(rows[i].bytes, cut), &first);
+
+			if (status == HEAD_INCOMPLETE)
+				status =
+				    head_skip_blank(&search, slice_of(rows[i].bytes + first, total - first), &second);
+			CHECK_NUMBER(rows[i].behaviour, status, rows[i].want);
+			CHECK_NUMBER(rows[i].behaviour, first + second, rows[i].want_skipped);
+		}
+	}
 }
 
 #define HOST "Host: a\r\n"
@@ -431,6 +466,7 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_end_of_a_head_is_found),
+		cmocka_unit_test(an_empty_line_before_a_request_is_passed_over),
 		cmocka_unit_test(requests_are_taken_or_refused),
 		cmocka_unit_test(a_nul_anywhere_is_refused),
 		cmocka_unit_test(a_cut_head_is_refused),
