@@ -156,6 +156,14 @@ access_failed(const struct attempt *attempt, const char *outcome, const char *re
 	    reason, log_left_out(left_out, more));
 }
 
+/* Health checks come every few seconds and say nothing; one that was refused is logged. */
+static bool
+is_probe(const struct exchange *exchange)
+{
+	return (exchange->route.kind == ROUTE_HEALTH || exchange->route.kind == ROUTE_READY) &&
+	    (exchange->status == 200 || exchange->status == 503);
+}
+
 void
 access_request(const struct exchange *exchange, uint64_t now_ms, const char *note)
 {
@@ -166,8 +174,7 @@ access_request(const struct exchange *exchange, uint64_t now_ms, const char *not
 	struct slice attempts = buffer_slice(&exchange->attempts_text);
 	const char *client = "-";
 
-	if (!config->log_requests || !log_wants(LOG_INFO) || exchange->route.kind == ROUTE_HEALTH ||
-	    exchange->route.kind == ROUTE_READY)
+	if (!config->log_requests || !log_wants(LOG_INFO) || is_probe(exchange))
 		return;
 	client_address(exchange->client, address, sizeof(address));
 	log_text_safe(exchange->route.path, path, sizeof(path));

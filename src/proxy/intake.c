@@ -49,6 +49,9 @@ refuse_head(struct exchange *exchange, enum head_status status, const char *faul
 	case HEAD_TOO_LARGE:
 		exchange_refuse(exchange, 431, "header_fields_too_large", "The request's header fields are too large.");
 		return;
+	case HEAD_TARGET_TOO_LONG:
+		exchange_refuse(exchange, 414, "uri_too_long", "The request's target is too long.");
+		return;
 	case HEAD_VERSION_UNSUPPORTED:
 		exchange_refuse(exchange, 505, "http_version_not_supported",
 		    "Only HTTP/1.1 and HTTP/1.0 are spoken here.");
@@ -332,7 +335,7 @@ exchange_begin(struct client *client, struct slice head_bytes, enum head_status 
 {
 	struct exchange *exchange = exchange_new(client, now_ms);
 	struct request_head *head = &proxy_worker_of(client->worker)->request_head;
-	const char *fault = "a header line ends in a bare line feed";
+	const char *fault = "a line ends in a bare line feed or carriage return";
 
 	if (status == HEAD_COMPLETE) {
 		status = head_parse_request(head_bytes, head);
@@ -605,9 +608,12 @@ begin_upload(struct exchange *exchange, uint64_t now_ms)
 static bool
 exceeds_cap(const struct exchange *exchange, uint64_t more)
 {
-	uint64_t declared = exchange->body_reader.kind == BODY_LENGTH ? exchange->body_reader.remaining : more;
+	uint64_t cap = body_cap(exchange), known = exchange->body_bytes;
 
-	return exchange->body_bytes + declared > body_cap(exchange);
+	if (exchange->body_reader.kind != BODY_LENGTH)
+		known += more;
+	/* A chunk's size is told ahead as well, as far as its digits have come. */
+	return known > cap || exchange->body_reader.remaining > cap - known;
 }
 
 /* Keeps payload for replay, or passes it on. */

@@ -1,0 +1,1 @@
+"""Requests as data: what must be refused, and what is odd but must work."""
