@@ -1,4 +1,4 @@
-/* proxy/fleet.h: the backends of one configuration, ready for use.
+/* proxy/fleet.h: the backends of one configuration, and the certificate shown to callers, ready for use.
  *
  * A fleet ties the immutable configuration to what outlives it: each backend's state (kept over reloads where name and
  * URL are the same), its endpoint (shared by backends with the same address and TLS settings) and the numbers of its
@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <openssl/ssl.h>
 
 #include "base/buffer.h"
 #include "base/compiler.h"
@@ -48,6 +50,7 @@ struct fleet {
 	size_t count;
 	struct quota **quotas;   /* one for each configured client; kept over reloads where the name is the same */
 	uint16_t *client_labels; /* the numbers of the clients' names in the metrics */
+	SSL_CTX *front_tls;      /* for callers, its files read with the configuration; NULL: plain HTTP */
 	bool has_passthrough;    /* some backend takes the caller's own credentials */
 	uint16_t *served;        /* [caller's deployment number][backend]: the number of the backend's own name */
 	unsigned served_rows;
@@ -56,7 +59,7 @@ struct fleet {
 };
 
 /* Takes the configuration over (released in any case). previous: the fleet in use, or NULL. NULL with the reason in
- * fault when an endpoint cannot be made (a CA file that holds no certificate). */
+ * fault when the front's certificate or an endpoint cannot be made (a file that holds no certificate). */
 struct fleet *fleet_new(struct config *config, const struct fleet *previous, const struct fleet_tables *tables,
     char *fault, size_t fault_size) MUST_CHECK;
 struct fleet *fleet_share(struct fleet *fleet) MUST_CHECK;

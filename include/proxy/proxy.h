@@ -10,7 +10,6 @@
 #include <stdint.h>
 
 #include <event2/event.h>
-#include <openssl/ssl.h>
 
 #include "base/compiler.h"
 #include "base/counters.h"
@@ -30,9 +29,6 @@ struct proxy {
 	struct worker **workers;
 	unsigned worker_count;
 	struct listener *listener;
-	_Atomic(SSL_CTX *) front_tls; /* NULL: plain HTTP */
-	SSL_CTX **retired_tls;        /* replaced by reloads; freed at the end */
-	unsigned retired_count;
 	_Atomic bool draining;           /* /readyz says 503; answers carry Connection: close */
 	uint64_t memory_cap;             /* half of what the container may use: bounds buffered_bytes as well */
 	_Atomic uint64_t buffered_bytes; /* of request bodies, against limits.max_buffered_bytes */

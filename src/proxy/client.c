@@ -223,7 +223,7 @@ client_accept(struct worker *worker, int fd, const struct sockaddr_storage *peer
 {
 	struct proxy_worker *own = proxy_worker_of(worker);
 	struct client *client = memory_take_zeroed(1, sizeof(*client));
-	SSL_CTX *tls = atomic_load_explicit(&own->proxy->front_tls, memory_order_acquire);
+	SSL_CTX *tls = own->fleet->front_tls;
 
 	client->worker = worker;
 	client->peer = *peer;

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
+#include "net/tls.h"
 
 static struct endpoint_settings
 endpoint_settings_of(const struct config_backend *backend)
@@ -108,6 +109,14 @@ fleet_new(struct config *config, const struct fleet *previous, const struct flee
 	fleet->config = config;
 	fleet->table = tables->deployments;
 	fleet->references = 1;
+	if (config->listen.certificate_file[0] != '\0') {
+		fleet->front_tls = tls_server_context(config->listen.certificate_file, config->listen.private_key_file,
+		    fault, fault_size);
+		if (fleet->front_tls == NULL) {
+			fleet_release(&fleet);
+			return NULL;
+		}
+	}
 	fleet->backends = memory_take_zeroed(config->backend_count, sizeof(*fleet->backends));
 	fleet->limits = (struct upstream_limits){
 		.connect_ms = config->timeouts.connect_ms,
@@ -175,6 +184,7 @@ fleet_release(struct fleet **fleet)
 	free(gone->client_labels);
 	free(gone->backends);
 	free(gone->served);
+	SSL_CTX_free(gone->front_tls);
 	config_release(&gone->config);
 	free(gone);
 }

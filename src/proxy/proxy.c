@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "net/endpoint.h"
-#include "net/tls.h"
 #include "net/upstream.h"
 #include "proxy/client.h"
 #include "proxy/cores.h"
@@ -96,7 +95,6 @@ struct proxy *
 proxy_new(struct config *config, char *fault, size_t fault_size)
 {
 	struct proxy *proxy = memory_take_zeroed(1, sizeof(*proxy));
-	SSL_CTX *tls = NULL;
 	struct random random;
 
 	proxy->tables = (struct fleet_tables){
@@ -108,16 +106,6 @@ proxy_new(struct config *config, char *fault, size_t fault_size)
 	random_seed_from_system(&random);
 	proxy->pin_seed = random_next(&random);
 	proxy->memory_cap = container_memory_cap();
-	if (config->listen.certificate_file[0] != '\0') {
-		tls = tls_server_context(config->listen.certificate_file, config->listen.private_key_file, fault,
-		    fault_size);
-		if (tls == NULL) {
-			config_release(&config);
-			proxy_free(&proxy);
-			return NULL;
-		}
-		atomic_store(&proxy->front_tls, tls);
-	}
 	proxy->fleet = fleet_new(config, NULL, &proxy->tables, fault, fault_size);
 	if (proxy->fleet == NULL) {
 		proxy_free(&proxy);
@@ -205,28 +193,10 @@ take_fleet(struct worker *worker, void *argument)
 bool
 proxy_reload(struct proxy *proxy, struct config *config, char *fault, size_t fault_size)
 {
-	struct fleet *fleet;
-	SSL_CTX *tls = NULL, *old;
+	struct fleet *fleet = fleet_new(config, proxy->fleet, &proxy->tables, fault, fault_size);
 
-	if (config->listen.certificate_file[0] != '\0') {
-		tls = tls_server_context(config->listen.certificate_file, config->listen.private_key_file, fault,
-		    fault_size);
-		if (tls == NULL) {
-			config_release(&config);
-			return false;
-		}
-	}
-	fleet = fleet_new(config, proxy->fleet, &proxy->tables, fault, fault_size);
-	if (fleet == NULL) {
-		SSL_CTX_free(tls);
+	if (fleet == NULL)
 		return false;
-	}
-	old = atomic_exchange(&proxy->front_tls, tls);
-	/* Workers may be reading the pointer at this moment: it is kept until the end rather than freed under them. */
-	if (old != NULL)
-		proxy->retired_tls = memory_resize(proxy->retired_tls, (proxy->retired_count + 1) * sizeof(SSL_CTX *));
-	if (old != NULL)
-		proxy->retired_tls[proxy->retired_count++] = old;
 	for (unsigned i = 0; i < proxy->worker_count; i++)
 		worker_post(proxy->workers[i], take_fleet, fleet_share(fleet));
 	fleet_release(&proxy->fleet);
@@ -318,10 +288,6 @@ proxy_free(struct proxy **proxy)
 		free_worker(&gone->workers[i]);
 	free(gone->workers);
 	fleet_release(&gone->fleet);
-	SSL_CTX_free(atomic_load(&gone->front_tls));
-	for (unsigned i = 0; i < gone->retired_count; i++)
-		SSL_CTX_free(gone->retired_tls[i]);
-	free(gone->retired_tls);
 	deployment_table_free(&gone->tables.deployments);
 	deployment_table_free(&gone->tables.backends);
 	deployment_table_free(&gone->tables.clients);
