@@ -62,7 +62,7 @@ connections_cap(struct proxy *proxy, const struct config *config)
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
 		return config->max_connections;
 	possible =
-	    limit.rlim_cur > 2 * DESCRIPTORS_SPARE ? (limit.rlim_cur - DESCRIPTORS_SPARE) / 2 : DESCRIPTORS_SPARE / 2;
+	    limit.rlim_cur > 2 * DESCRIPTORS_SPARE ? (limit.rlim_cur - DESCRIPTORS_SPARE) / 2 : limit.rlim_cur / 4;
 	if (possible >= config->max_connections)
 		return config->max_connections;
 	if (proxy->lowered_from == config->max_connections)
