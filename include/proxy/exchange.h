@@ -76,6 +76,8 @@ struct exchange {
 	struct buffer body;
 	uint64_t body_bytes;     /* seen so far */
 	uint64_t reserved_bytes; /* of the global budget */
+	uint64_t growing_bytes;  /* of these, what counts in the proxy's growing_bytes */
+	bool is_grower;
 	bool body_complete;
 	bool uploading;          /* the body is streamed once and not kept */
 	unsigned refused_status; /* the body is dropped, and this answered once it has been read; 0: not refused */
@@ -161,6 +163,10 @@ uint64_t exchange_soonest_recovery(const struct exchange *exchange, bool throttl
 
 /* Body memory: takes bytes of the global budget; false when there are not so many left. */
 bool exchange_reserve(struct exchange *exchange, uint64_t bytes) MUST_CHECK;
+/* The same for a chunked body, whose end nobody knows. cap: the most that it may become. */
+bool exchange_reserve_growing(struct exchange *exchange, uint64_t bytes, uint64_t cap) MUST_CHECK;
+/* The body has come in full, or is given up: it will want no more. */
+void exchange_stop_growing(struct exchange *exchange);
 void exchange_unreserve(struct exchange *exchange);
 
 #endif

@@ -32,6 +32,8 @@ struct proxy {
 	_Atomic bool draining;           /* /readyz says 503; answers carry Connection: close */
 	uint64_t memory_cap;             /* half of what the container may use: bounds buffered_bytes as well */
 	_Atomic uint64_t buffered_bytes; /* of request bodies, against limits.max_buffered_bytes */
+	_Atomic uint64_t growing_bytes;  /* of them, by chunked bodies that still come: they hold some and want more */
+	_Atomic bool grower_taken;       /* one of these goes on though growing_bytes is at its limit */
 	_Atomic uint32_t requests_in_flight;
 	uint64_t lowered_from; /* the limits.max_connections that was last said to be too high for nofile */
 	uint64_t reloads[2]; /* refused and taken; the main thread's own */

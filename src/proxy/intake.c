@@ -556,6 +556,7 @@ body_ended(struct exchange *exchange, uint64_t now_ms)
 	struct client *client = exchange->client;
 
 	exchange->body_complete = true;
+	exchange_stop_growing(exchange);
 	client->phase = CLIENT_BUSY;
 	if (exchange->refused_status != 0)
 		answer_error(exchange, exchange->refused_status, exchange->refused_code, exchange->refused_message, 0,
@@ -650,7 +651,7 @@ reserve_body(struct exchange *exchange, size_t length)
 		return length == 0 || exchange->reserved_bytes > 0 ||
 		    exchange_reserve(exchange, exchange->body_reader.remaining);
 	case BODY_CHUNKED:
-		return exchange_reserve(exchange, length);
+		return exchange_reserve_growing(exchange, length, body_cap(exchange));
 	case BODY_NONE:
 	case BODY_UNTIL_CLOSE:
 		break;

@@ -1,4 +1,5 @@
 """The memory that all request bodies share: they take turns, and none of them waits for another that waits for it."""
+import threading
 import time
 
 from harness import answers
@@ -75,3 +76,39 @@ def test_a_share_is_given_back_with_the_answer(stage):
         gate.open()
         assert first.read_answer().status == 200
         assert second.read_answer().status == 200
+
+
+def test_half_read_chunked_bodies_do_not_wait_for_each_other(stage):
+    """Nobody knows how long they will be: each holds a share, and together they hold all of it but want more."""
+    backend = stage.backend()
+    daemon = stage.daemon([backend], workers=1, limits=BUDGET, retry={"max_body_bytes": 400_000}, timeouts={"client_body_ms": 8000})
+    head = f"POST {CHAT_PATH} HTTP/1.1\r\nHost: lb\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    clients = [daemon.client() for _ in range(6)]
+    senders = []
+    for client in clients:
+        senders.append(threading.Thread(target=client.send, args=(head + chunk(b"x" * 10_000) * 33,)))
+        senders[-1].start()
+    time.sleep(0.5)
+    for sender, client in zip(list(senders), clients):
+        senders.append(threading.Thread(target=lambda before, one: (before.join(), one.send(chunk(b"y" * 10_000) * 6 + b"0\r\n\r\n")), args=(sender, client)))
+        senders[-1].start()
+    assert [client.read_answer().status for client in clients] == [200] * 6
+    for sender in senders:
+        sender.join()
+    assert sorted(len(request.body) for request in backend.requests) == [390_000] * 6
+    for client in clients:
+        client.close()
+
+
+def test_a_chunked_body_that_is_given_up_lets_the_next_one_grow(stage):
+    backend = stage.backend()
+    daemon = stage.daemon([backend], workers=1, limits=BUDGET, retry={"max_body_bytes": 900_000})
+    head = f"POST {CHAT_PATH} HTTP/1.1\r\nHost: lb\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    for end in (b"", b"malformed\r\n", b"0\r\n\r\n"):
+        for _ in range(3):
+            with daemon.client() as client:
+                client.send(head + chunk(b"x" * 10_000) * 80 + end)
+                if end:
+                    assert client.read_answer().status in (200, 400)
+                else:
+                    client.reset()
