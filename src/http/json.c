@@ -70,7 +70,10 @@ skip_string_rest(const char *at, const char *end)
 			return at + 1;
 		if (*at != '\\')
 			return NULL;
-		at = skip_escape(at, end);
+		/* Escapes come in rows: to look is cheaper than to search. */
+		do
+			at = skip_escape(at, end);
+		while (at && at < end && *at == '\\');
 		if (!at)
 			return NULL;
 	}
