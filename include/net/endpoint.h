@@ -57,8 +57,10 @@ size_t endpoint_addresses(struct endpoint *endpoint, uint64_t now_ms, struct add
     bool *pending);
 /* Why the last look-up failed, into out. */
 void endpoint_fault(struct endpoint *endpoint, char *out, size_t size);
-/* An address did not take a connection: it goes behind the others. */
+/* An address did not take a connection: it goes behind the others, and stays there when the name is looked up again. */
 void endpoint_address_failed(struct endpoint *endpoint, const struct address *address);
+/* No address took a connection: perhaps the name has moved, and is looked up again before its time. */
+void endpoint_unreachable(struct endpoint *endpoint, uint64_t now_ms);
 
 /* Connections of all workers, for the metrics: each is counted where it changes. */
 enum endpoint_use { ENDPOINT_BUSY, ENDPOINT_IDLE, ENDPOINT_USES };

@@ -54,7 +54,6 @@ struct stream {
 	bool write_needs_read;
 	bool read_armed; /* what epoll was told */
 	bool write_armed;
-	bool truncated;  /* TLS: the peer vanished without close_notify */
 	char fault[120]; /* why it broke; "" before */
 };
 

@@ -37,6 +37,11 @@ struct route {
  * with and without it). */
 void route_find(struct slice path, struct slice base_path, enum http_method method, struct route *out);
 
+/* Azure's non-deployment paths do not exist without an api-version: /openai/chat/completions and its like without one
+ * (what SDKs send whose base URL ends in /openai) are taken for /openai/v1/…. query: as it came, may be empty. Call it
+ * after route_find(). */
+void route_settle_style(struct route *route, enum http_method method, struct slice query);
+
 /* Where a route goes on one backend. */
 struct upstream_target {
 	struct slice prefix;      /* the path of the backend's URL, without a final slash; may be empty */

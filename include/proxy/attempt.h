@@ -26,6 +26,10 @@ struct exchange;
 
 /* The body of an error answer gets this long before the next backend is tried without it. */
 #define ERROR_BODY_MS 2000U
+/* A stream that has said all gets this long for its final chunk before the caller's is ended without it. */
+#define FINAL_CHUNK_MS 1000U
+/* Most bytes of interim answers (1xx) before the answer. */
+#define INTERIM_MAX_BYTES 65536U
 
 enum attempt_phase { ATTEMPT_CONNECTING, ATTEMPT_SENDING, ATTEMPT_AWAITING, ATTEMPT_BODY, ATTEMPT_OVER };
 
@@ -61,6 +65,7 @@ struct attempt {
 	/* The answer. */
 	struct buffer input; /* bytes of an incomplete head */
 	struct head_search search;
+	size_t interim_bytes; /* of the interim answers so far */
 	struct body_reader body_reader;
 	unsigned status;
 	enum body_mode mode;
@@ -74,7 +79,8 @@ struct attempt {
 	struct hint hint;
 	struct sse_scanner scanner;
 	uint8_t dialect; /* enum openai_dialect */
-	bool saw_done;   /* [DONE], or the terminal event of Responses */
+	bool saw_done;   /* [DONE], the terminal event of Responses, or an error event */
+	bool said_all;   /* [DONE] or the terminal event: nothing that matters can follow */
 	bool saw_content;
 	bool blameless;  /* it ran out of the request's own time */
 	uint32_t events; /* with data, so far: the next one's sequence number in the Responses dialect */
@@ -82,7 +88,7 @@ struct attempt {
 
 	/* Clocks: all in ms, 0: not running. They stand still while the caller blocks. */
 	struct timer timer;
-	uint64_t request_done_ms, head_ms, last_read_ms, blocked_ms;
+	uint64_t request_done_ms, head_ms, last_read_ms, said_all_ms, blocked_ms;
 };
 
 /* Begins the attempt; it goes on by itself. */

@@ -17,7 +17,7 @@ struct exchange;
 
 /* Payload of the answer, in order; last: the body is whole. data may be rewritten. */
 void relay_payload(struct attempt *attempt, char *data, size_t length, bool last, uint64_t now_ms);
-/* The answer ended before it was whole (reason in words). */
+/* The answer ended before it was whole (reason in words). An event stream that had said all ends all the same. */
 void relay_cut(struct attempt *attempt, const char *reason, bool garbled, uint64_t now_ms);
 /* commit_ms is over: what is held goes out. */
 void relay_commit_now(struct attempt *attempt, uint64_t now_ms);

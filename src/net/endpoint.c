@@ -29,6 +29,8 @@ struct endpoint {
 	pthread_mutex_t mutex; /* guards all below */
 	struct address addresses[ENDPOINT_ADDRESSES_MAX];
 	size_t address_count;
+	struct address failed[ENDPOINT_ADDRESSES_MAX]; /* those that last failed, the latest last */
+	size_t failed_count;
 	uint64_t looked_up_ms; /* 0: never */
 	bool looking_up;
 	char fault[120];
@@ -57,21 +59,22 @@ parse_literal(const char *host, uint16_t port, struct address *out)
 	return false;
 }
 
-/* OpenSSL hands over each new session (with TLS 1.3 after the handshake); keep the newest. */
+/* OpenSSL hands over each new session (with TLS 1.3 after the handshake); a copy of the newest is kept. The connection
+ * goes on writing to its own (tickets, whether it may be resumed), so that one must not be shared between threads. */
 static int
 keep_session(SSL *ssl, SSL_SESSION *session)
 {
 	struct endpoint *endpoint = SSL_get_app_data(ssl);
-	SSL_SESSION *old;
+	SSL_SESSION *copy = endpoint != NULL ? SSL_SESSION_dup(session) : NULL, *old;
 
-	if (endpoint == NULL)
+	if (copy == NULL)
 		return 0;
 	pthread_mutex_lock(&endpoint->mutex);
 	old = endpoint->session;
-	endpoint->session = session;
+	endpoint->session = copy;
 	pthread_mutex_unlock(&endpoint->mutex);
 	SSL_SESSION_free(old);
-	return 1;
+	return 0; /* OpenSSL keeps its own */
 }
 
 struct endpoint *
@@ -162,18 +165,45 @@ endpoint_is_secure(const struct endpoint *endpoint)
 	return endpoint->secure;
 }
 
+static bool
+is_same_address(const struct address *a, const struct address *b)
+{
+	return a->length == b->length && memcmp(&a->socket_address, &b->socket_address, a->length) == 0;
+}
+
+/* Puts an address behind the others, if it is among them. The lock is held. */
+static void
+put_last(struct endpoint *endpoint, struct address address)
+{
+	for (size_t i = 0; i + 1 < endpoint->address_count; i++) {
+		if (!is_same_address(&endpoint->addresses[i], &address))
+			continue;
+		memmove(&endpoint->addresses[i], &endpoint->addresses[i + 1],
+		    (endpoint->address_count - i - 1) * sizeof(address));
+		endpoint->addresses[endpoint->address_count - 1] = address;
+		return;
+	}
+}
+
+/* A look-up is to be started by the caller, with the lock no longer held. The lock is held. */
+static bool
+may_look_up(struct endpoint *endpoint, uint64_t now_ms, uint64_t patience_ms)
+{
+	if (endpoint->literal || endpoint->looking_up ||
+	    (endpoint->looked_up_ms != 0 && now_ms < endpoint->looked_up_ms + patience_ms))
+		return false;
+	endpoint->looking_up = true;
+	return true;
+}
+
 size_t
 endpoint_addresses(struct endpoint *endpoint, uint64_t now_ms, struct address *out, size_t capacity, bool *pending)
 {
-	uint64_t patience_ms;
 	size_t count;
-	bool start = false;
+	bool start;
 
 	pthread_mutex_lock(&endpoint->mutex);
-	patience_ms = endpoint->address_count > 0 ? ENDPOINT_REFRESH_MS : RETRY_LOOK_UP_MS;
-	if (!endpoint->literal && !endpoint->looking_up &&
-	    (endpoint->looked_up_ms == 0 || now_ms - endpoint->looked_up_ms >= patience_ms))
-		start = endpoint->looking_up = true;
+	start = may_look_up(endpoint, now_ms, endpoint->address_count > 0 ? ENDPOINT_REFRESH_MS : RETRY_LOOK_UP_MS);
 	count = endpoint->address_count < capacity ? endpoint->address_count : capacity;
 	memcpy(out, endpoint->addresses, count * sizeof(*out));
 	*pending = endpoint->looking_up;
@@ -194,6 +224,9 @@ endpoint_resolved(struct endpoint *endpoint, const struct address *addresses, si
 	if (count > 0) {
 		memcpy(endpoint->addresses, addresses, count * sizeof(*addresses));
 		endpoint->address_count = count;
+		/* The resolver knows nothing of who is there: those that failed stay behind. */
+		for (size_t i = 0; i < endpoint->failed_count; i++)
+			put_last(endpoint, endpoint->failed[i]);
 	}
 	snprintf(endpoint->fault, sizeof(endpoint->fault), "%s", fault);
 	known = endpoint->address_count;
@@ -212,34 +245,59 @@ endpoint_fault(struct endpoint *endpoint, char *out, size_t size)
 	pthread_mutex_unlock(&endpoint->mutex);
 }
 
+/* Notes the address as the one that failed last. The lock is held. */
+static void
+note_failed(struct endpoint *endpoint, const struct address *address)
+{
+	size_t at = 0;
+
+	while (at < endpoint->failed_count && !is_same_address(&endpoint->failed[at], address))
+		at++;
+	if (at == endpoint->failed_count && at < ENDPOINT_ADDRESSES_MAX)
+		endpoint->failed_count++;
+	else if (at == endpoint->failed_count)
+		at = 0; /* full: the oldest is forgotten */
+	memmove(&endpoint->failed[at], &endpoint->failed[at + 1],
+	    (endpoint->failed_count - at - 1) * sizeof(endpoint->failed[0]));
+	endpoint->failed[endpoint->failed_count - 1] = *address;
+}
+
 void
 endpoint_address_failed(struct endpoint *endpoint, const struct address *address)
 {
 	pthread_mutex_lock(&endpoint->mutex);
-	for (size_t i = 0; i + 1 < endpoint->address_count; i++) {
-		struct address moved = endpoint->addresses[i];
-
-		if (moved.length != address->length ||
-		    memcmp(&moved.socket_address, &address->socket_address, address->length) != 0)
-			continue;
-		memmove(&endpoint->addresses[i], &endpoint->addresses[i + 1],
-		    (endpoint->address_count - i - 1) * sizeof(moved));
-		endpoint->addresses[endpoint->address_count - 1] = moved;
-		break;
-	}
+	put_last(endpoint, *address);
+	note_failed(endpoint, address);
 	pthread_mutex_unlock(&endpoint->mutex);
+}
+
+void
+endpoint_unreachable(struct endpoint *endpoint, uint64_t now_ms)
+{
+	bool start;
+
+	pthread_mutex_lock(&endpoint->mutex);
+	start = may_look_up(endpoint, now_ms, RETRY_LOOK_UP_MS);
+	pthread_mutex_unlock(&endpoint->mutex);
+	if (start)
+		resolver_look_up(endpoint_share(endpoint), endpoint->host, endpoint->port);
 }
 
 SSL *
 endpoint_tls_new(struct endpoint *endpoint)
 {
 	SSL *ssl = tls_client_new(endpoint->tls, endpoint->server_name, endpoint->verify);
+	SSL_SESSION *session = NULL;
 
 	/* The connection holds a reference to its endpoint for longer than it lives. */
 	SSL_set_app_data(ssl, endpoint);
+	/* A copy for each connection: see keep_session(). */
 	pthread_mutex_lock(&endpoint->mutex);
 	if (endpoint->session != NULL)
-		(void)SSL_set_session(ssl, endpoint->session);
+		session = SSL_SESSION_dup(endpoint->session);
 	pthread_mutex_unlock(&endpoint->mutex);
+	if (session != NULL)
+		(void)SSL_set_session(ssl, session);
+	SSL_SESSION_free(session);
 	return ssl;
 }

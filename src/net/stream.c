@@ -69,14 +69,6 @@ set_tls_fault(struct stream *stream, int error)
 		set_fault(stream, "the peer closed the connection");
 }
 
-static bool
-is_unexpected_end(int error)
-{
-	if (error == SSL_ERROR_SYSCALL)
-		return errno == 0;
-	return error == SSL_ERROR_SSL && ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
-}
-
 /* What OpenSSL has already taken from the socket, epoll will not tell of. */
 static void
 wake_for_pending(struct stream *stream)
@@ -270,7 +262,6 @@ read_tls(struct stream *stream, char *buffer, size_t capacity, size_t *done)
 	}
 	if (error == SSL_ERROR_ZERO_RETURN)
 		return STREAM_END;
-	stream->truncated = is_unexpected_end(error);
 	set_tls_fault(stream, error);
 	return STREAM_ERROR;
 }

@@ -13,8 +13,10 @@
 
 /* A pooled connection that rested longer than this is asked whether the backend has closed it before it is used. */
 #define CHECK_AFTER_MS 10U
-/* An address gets at least this long before the next one is tried. */
+/* While others are left, an address gets its share of the time, but no less and no more than this before the next one is
+ * tried: a connection that is not made within a second has lost its first packet, or nobody is there. */
 #define ADDRESS_LEAST_MS 250U
+#define ADDRESS_MOST_MS 1000U
 
 enum upstream_state { RESOLVING, CONNECTING, HANDSHAKING, BUSY, POOLED, CLOSED };
 
@@ -183,10 +185,12 @@ on_handshake(void *owner, bool ok)
 {
 	struct upstream *upstream = owner;
 
-	if (ok)
+	if (ok) {
 		ready(upstream);
-	else
-		fail(upstream, UPSTREAM_TLS_FAILED, stream_fault(&upstream->stream));
+		return;
+	}
+	endpoint_address_failed(upstream->endpoint, &upstream->addresses[upstream->address_at - 1]);
+	fail(upstream, UPSTREAM_TLS_FAILED, stream_fault(&upstream->stream));
 }
 
 static void
@@ -255,6 +259,7 @@ on_timer(void *owner, uint64_t now_ms)
 		connect_next(upstream, now_ms, "no connection in time");
 		break;
 	case HANDSHAKING:
+		endpoint_address_failed(upstream->endpoint, &upstream->addresses[upstream->address_at - 1]);
 		fail(upstream, UPSTREAM_TLS_FAILED, "no TLS handshake in time");
 		break;
 	case POOLED:
@@ -289,7 +294,10 @@ open_next(struct upstream *upstream, uint64_t now_ms, const char **reason)
 		upstream->state = CONNECTING;
 		stream_open_plain(&upstream->stream, upstream->worker->base, fd, &stream_callbacks, upstream);
 		stream_want_write(&upstream->stream, true);
-		share_ms = left > 1 && share_ms < ADDRESS_LEAST_MS ? ADDRESS_LEAST_MS : share_ms;
+		if (left > 1 && share_ms < ADDRESS_LEAST_MS)
+			share_ms = ADDRESS_LEAST_MS;
+		if (left > 1 && share_ms > ADDRESS_MOST_MS)
+			share_ms = ADDRESS_MOST_MS;
 		timer_set(upstream->worker->wheel, &upstream->timer, now_ms + share_ms);
 		return true;
 	}
@@ -299,8 +307,10 @@ open_next(struct upstream *upstream, uint64_t now_ms, const char **reason)
 static void
 connect_next(struct upstream *upstream, uint64_t now_ms, const char *reason)
 {
-	if (!open_next(upstream, now_ms, &reason))
-		fail(upstream, UPSTREAM_UNREACHABLE, reason);
+	if (open_next(upstream, now_ms, &reason))
+		return;
+	endpoint_unreachable(upstream->endpoint, now_ms);
+	fail(upstream, UPSTREAM_UNREACHABLE, reason);
 }
 
 /* Takes the endpoint's addresses, as far as they are known. */

@@ -188,6 +188,19 @@ route_find(struct slice path, struct slice base_path, enum http_method method, s
 	}
 }
 
+void
+route_settle_style(struct route *route, enum http_method method, struct slice query)
+{
+	struct slice version;
+	bool azure = route->kind == ROUTE_AZURE || (route->kind == ROUTE_MODELS && route->azure_style);
+
+	if (!azure || !is_bare_form(route->operation) || query_find(query, SLICE("api-version"), &version))
+		return;
+	route->kind = ROUTE_OPENAI;
+	route->azure_style = route->may_have_model = route->upload = false;
+	classify(route, method);
+}
+
 /* ---- what it becomes on a backend ------------------------------------------------------------------------------- */
 
 static void

@@ -147,6 +147,7 @@ next_deadline(const struct attempt *attempt)
 		break;
 	}
 	deadline_ms = sooner(deadline_ms, attempt->last_read_ms, timeouts->stream_idle_ms);
+	deadline_ms = sooner(deadline_ms, attempt->said_all_ms, FINAL_CHUNK_MS);
 	if (exchange->state == TRYING && attempt->mode == MODE_ERROR)
 		deadline_ms = sooner(deadline_ms, attempt->head_ms, ERROR_BODY_MS);
 	if (exchange->state == TRYING && attempt->mode != MODE_ERROR) {
@@ -184,7 +185,9 @@ body_deadline(struct attempt *attempt, uint64_t now_ms)
 	const struct config_timeouts *timeouts = &exchange->fleet->config->timeouts;
 	bool trying = exchange->state == TRYING;
 
-	if (is_over(attempt->last_read_ms, timeouts->stream_idle_ms, now_ms)) {
+	if (!trying && is_over(attempt->said_all_ms, FINAL_CHUNK_MS, now_ms)) {
+		relay_cut(attempt, "its final chunk did not come", false, now_ms);
+	} else if (is_over(attempt->last_read_ms, timeouts->stream_idle_ms, now_ms)) {
 		if (trying)
 			fail(attempt, OUTCOME_TIMEOUT, "its answer stalled", now_ms);
 		else
@@ -236,6 +239,8 @@ attempt_resume(struct attempt *attempt, uint64_t now_ms)
 	attempt->blocked_ms = 0;
 	if (attempt->last_read_ms != 0)
 		attempt->last_read_ms += stood_ms;
+	if (attempt->said_all_ms != 0)
+		attempt->said_all_ms += stood_ms;
 	attempt->exchange->last_sent_ms = now_ms;
 	stream_want_read(&attempt->upstream->stream, true);
 	attempt_watch(attempt, now_ms);
@@ -664,12 +669,39 @@ take_answer_body(struct attempt *attempt, char *data, size_t length, uint64_t no
 		relay_payload(attempt, data, payload, true, now_ms);
 		break;
 	case BODY_MALFORMED:
+		/* What came in good order before is the caller's, where it is too late for another backend. */
+		if (payload > 0 && attempt->exchange->state == RELAYING)
+			relay_payload(attempt, data, payload, false, now_ms);
+		if (attempt->phase == ATTEMPT_OVER)
+			break;
 		relay_cut(attempt, "its answer's body is not framed as HTTP/1.1 has it", true, now_ms);
 		break;
 	}
 }
 
-/* Bytes of a head that may have come in pieces. Interim answers (1xx) are skipped. */
+/* In words for the log. */
+static const char *
+head_fault(enum head_status status, const struct response_head *head)
+{
+	if (status == HEAD_TOO_LARGE)
+		return "its answer's head is too large";
+	if (status != HEAD_COMPLETE)
+		return "its answer's head is malformed";
+	return head->status == 101 ? "it switched protocols unasked" : "it sends interim answers without end";
+}
+
+/* Whether a head may become an answer's. What is something else (another protocol, HTTP/0.9) is known by its first bytes;
+ * its sender may well wait for an answer, and never end a line. */
+static bool
+begins_well(struct slice head)
+{
+	static const char version[] = "HTTP/1.";
+	size_t length = head.length < sizeof(version) - 1 ? head.length : sizeof(version) - 1;
+
+	return memcmp(head.data, version, length) == 0;
+}
+
+/* Bytes of a head that may have come in pieces. Interim answers (1xx) are skipped, up to INTERIM_MAX_BYTES. */
 static void
 take_answer(struct attempt *attempt, char *data, size_t length, uint64_t now_ms)
 {
@@ -686,8 +718,16 @@ take_answer(struct attempt *attempt, char *data, size_t length, uint64_t now_ms)
 	}
 	while (attempt->phase != ATTEMPT_OVER && attempt->phase != ATTEMPT_BODY) {
 		size_t head_length = 0;
-		enum head_status status = head_find_end(&attempt->search, slice_of(data, length), limit, &head_length);
+		enum head_status status = HEAD_MALFORMED;
 
+		if (begins_well(slice_of(data, length)))
+			status = head_find_end(&attempt->search, slice_of(data, length), limit, &head_length);
+
+		if (status == HEAD_INCOMPLETE && data == joined.data) {
+			/* Still the same head: a drip of bytes is not copied over and over. */
+			attempt->input = joined;
+			return;
+		}
 		if (status == HEAD_INCOMPLETE) {
 			buffer_append(&attempt->input, data, length);
 			break;
@@ -695,12 +735,10 @@ take_answer(struct attempt *attempt, char *data, size_t length, uint64_t now_ms)
 		attempt->search = (struct head_search){ 0 };
 		if (status == HEAD_COMPLETE)
 			status = head_parse_response(slice_of(data, head_length), head);
-		if (status != HEAD_COMPLETE || head->status == 101) {
-			fail(attempt, OUTCOME_GARBLED,
-			    status == HEAD_TOO_LARGE      ? "its answer's head is too large"
-				: status == HEAD_COMPLETE ? "it switched protocols unasked"
-							  : "its answer's head is malformed",
-			    now_ms);
+		if (status == HEAD_COMPLETE && head->status < 200)
+			attempt->interim_bytes += head_length;
+		if (status != HEAD_COMPLETE || head->status == 101 || attempt->interim_bytes > INTERIM_MAX_BYTES) {
+			fail(attempt, OUTCOME_GARBLED, head_fault(status, head), now_ms);
 			break;
 		}
 		data += head_length;

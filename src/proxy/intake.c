@@ -191,6 +191,7 @@ take_target(struct exchange *exchange, struct slice raw, const char **fault)
 	exchange->query = slice_of(exchange->target_text + raw.length + 1, target.query.length);
 	route_find(target.path, slice_from(exchange->fleet->config->listen.base_path), exchange->method,
 	    &exchange->route);
+	route_settle_style(&exchange->route, exchange->method, exchange->query);
 	return true;
 }
 

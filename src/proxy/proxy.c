@@ -220,7 +220,6 @@ drain_worker(struct worker *worker, void *argument)
 
 	if (proxy->worker_count == 1)
 		listener_finish(proxy->listener);
-	proxy_worker_of(worker)->draining = true;
 	client_drain_all(worker);
 }
 

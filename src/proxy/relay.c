@@ -235,7 +235,7 @@ scan_events(struct attempt *attempt, struct slice data, unsigned *status)
 		case OPENAI_EVENT_QUIET:
 			break;
 		case OPENAI_EVENT_TERMINAL:
-			attempt->saw_done = true;
+			attempt->saw_done = attempt->said_all = true;
 			saw_content(attempt);
 			break;
 		case OPENAI_EVENT_CONTENT:
@@ -250,7 +250,7 @@ scan_events(struct attempt *attempt, struct slice data, unsigned *status)
 			attempt->saw_done = true; /* it says itself how it ended */
 			break;
 		case OPENAI_EVENT_DONE:
-			attempt->saw_done = true;
+			attempt->saw_done = attempt->said_all = true;
 			if (!attempt->saw_content && exchange->state == TRYING)
 				return SCAN_EMPTY_END;
 			break;
@@ -268,6 +268,14 @@ fail(struct attempt *attempt, enum outcome_kind kind, unsigned status, const cha
 	outcome.status = status;
 	outcome.request_sent = true;
 	exchange_attempt_failed(attempt, &outcome, reason, now_ms);
+}
+
+/* The wait for the final chunk begins. */
+static void
+note_said_all(struct attempt *attempt, uint64_t now_ms)
+{
+	if (attempt->said_all && attempt->said_all_ms == 0)
+		attempt->said_all_ms = now_ms;
 }
 
 /* Before the commit. */
@@ -293,6 +301,7 @@ hold_events(struct attempt *attempt, struct slice data, bool last, uint64_t now_
 	attempt_succeeded(attempt, now_ms);
 	if (!commit(attempt, data, false, now_ms))
 		return;
+	note_said_all(attempt, now_ms);
 	if (last)
 		relay_payload(attempt, NULL, 0, true, now_ms);
 	else
@@ -413,6 +422,7 @@ relay_on(struct attempt *attempt, struct slice data, bool last, uint64_t now_ms)
 
 	if (attempt->mode == MODE_EVENTS && !attempt->coded && data.length > 0)
 		(void)scan_events(attempt, data, &status);
+	note_said_all(attempt, now_ms);
 	if (attempt->mode == MODE_WHOLE)
 		keep_tail(attempt, data);
 	broke = last && ended_without_saying_so(attempt);
@@ -482,6 +492,20 @@ send_break(struct attempt *attempt, uint64_t now_ms)
 	return sent;
 }
 
+/* The stream has said all, only its end was missing: nothing is lost, and the caller's ends in good order. What the
+ * connection might still say is not waited for. */
+static void
+end_said(struct attempt *attempt, const char *reason, uint64_t now_ms)
+{
+	log_record(LOG_INFO, "stream_unfinished",
+	    LOG_FIELDS(LOG_STRING("backend", attempt_backend_name(attempt)), LOG_STRING("reason", reason)),
+	    "Backend %s (%s): its stream had said all, but %s", attempt_backend_name(attempt),
+	    attempt->via->config->authority, reason);
+	attempt->reusable = false;
+	if (send_payload(attempt->exchange, SLICE_EMPTY, SLICE_EMPTY, SLICE_EMPTY, true, now_ms))
+		finish(attempt, now_ms);
+}
+
 void
 relay_cut(struct attempt *attempt, const char *reason, bool garbled, uint64_t now_ms)
 {
@@ -492,6 +516,10 @@ relay_cut(struct attempt *attempt, const char *reason, bool garbled, uint64_t no
 			judge_error(attempt, false, now_ms);
 		else
 			fail(attempt, garbled ? OUTCOME_GARBLED : OUTCOME_RESET, 0, reason, now_ms);
+		return;
+	}
+	if (attempt->said_all && sse_at_boundary(&attempt->scanner)) {
+		end_said(attempt, reason, now_ms);
 		return;
 	}
 	access_failed(attempt, "broken", reason);

@@ -96,7 +96,7 @@ def test_a_target_that_is_none_is_refused(scene, target):
 
 def test_a_query_does_not_reach_the_path(scene):
     backend, daemon = scene
-    assert daemon.get("/openai/files?x=/../..%2f\\").status == 200
+    assert daemon.get("/openai/files?api-version=1&x=/../..%2f\\").status == 200
     assert backend.requests[-1].path == "/openai/files"
 
 

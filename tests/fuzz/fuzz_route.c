@@ -103,6 +103,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		    method.length > 0 ? (enum http_method)((unsigned char)method.data[0] % 10) : METHOD_POST;
 
 		route_find(target.path, base, id, &route);
+		route_settle_style(&route, id, target.query);
 		require(lies_within(route.deployment, target.path) && lies_within(route.operation, target.path));
 		require((route.kind == ROUTE_DEPLOYMENT) == (route.deployment.length > 0));
 		require(count_byte(route.deployment, '/') == 0);

@@ -161,6 +161,45 @@ finds_what_paths_mean(void **state)
 }
 
 static const struct {
+	const char *behaviour;
+	enum http_method method;
+	const char *path, *query;
+	enum route_kind kind;
+	const char *flags;
+} styles[] = {
+	{ "chat without a version", METHOD_POST, "/openai/chat/completions", "", ROUTE_OPENAI, "n" },
+	{ "embeddings with another parameter", METHOD_POST, "/openai/embeddings", "a=b", ROUTE_OPENAI, "n" },
+	{ "responses without a version", METHOD_POST, "/openai/responses", "", ROUTE_OPENAI, "n" },
+	{ "an image without a version", METHOD_POST, "/openai/images/generations", "", ROUTE_OPENAI, "n" },
+	{ "a stored response without a version", METHOD_GET, "/openai/responses/r", "", ROUTE_OPENAI, "r" },
+	{ "a file without a version", METHOD_POST, "/openai/files", "", ROUTE_OPENAI, "ru" },
+	{ "the list of models without a version", METHOD_GET, "/openai/models", "", ROUTE_MODELS, "" },
+	{ "the list of models with one", METHOD_GET, "/openai/models", "api-version=1", ROUTE_MODELS, "a" },
+	{ "responses with a version", METHOD_POST, "/openai/responses", "api-version=1", ROUTE_AZURE, "m" },
+	{ "an encoded version", METHOD_POST, "/openai/responses", "a=b&api%2dversion=1", ROUTE_AZURE, "m" },
+	{ "what v1 does not have", METHOD_POST, "/openai/operations/images", "", ROUTE_AZURE, "mr" },
+	{ "a deployment", METHOD_POST, "/openai/deployments/d/embeddings", "", ROUTE_DEPLOYMENT, "" },
+	{ "v1 itself", METHOD_POST, "/openai/v1/embeddings", "", ROUTE_OPENAI, "n" },
+};
+
+static void
+takes_azure_paths_without_a_version_for_v1(void **state)
+{
+	char flags[8];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(styles); i++) {
+		struct route route;
+
+		route_find(slice_from(styles[i].path), SLICE_EMPTY, styles[i].method, &route);
+		route_settle_style(&route, styles[i].method, slice_from(styles[i].query));
+		if (route.kind != styles[i].kind || strcmp(flags_of(&route, flags), styles[i].flags) != 0)
+			fail_msg("%s: kind %d, flags \"%s\"", styles[i].behaviour, (int)route.kind,
+			    flags_of(&route, flags));
+	}
+}
+
+static const struct {
 	const char *behaviour, *base, *path;
 	enum route_kind kind;
 	const char *want_path;
@@ -321,6 +360,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_what_paths_mean),
+		cmocka_unit_test(takes_azure_paths_without_a_version_for_v1),
 		cmocka_unit_test(takes_the_base_path_off),
 		cmocka_unit_test(writes_upstream_targets),
 		cmocka_unit_test(leaves_a_passthrough_backend_the_callers_key),
