@@ -191,10 +191,57 @@ strikes_at_stage(const struct sim_fault *fault)
 	return fault->kind == SIM_FAULT_STALL || fault->kind == SIM_FAULT_TRUNCATE || fault->kind == SIM_FAULT_RESET;
 }
 
+/* Where the chunk begins that holds the byte at offset, of an answer not yet cut; offset itself between two chunks. */
+static size_t
+chunk_start(const struct sim_wire *wire, size_t offset)
+{
+	size_t start = wire->head_length;
+
+	while (start < offset) {
+		struct slice rest = slice_of(wire->bytes.data + start, wire->bytes.length - start);
+		struct body_reader reader = { .kind = BODY_CHUNKED };
+		ptrdiff_t line = slice_find(rest, SLICE("\r\n"));
+		size_t payload, consumed, end;
+
+		/* The size line alone says how much is to come; it is read as the receiver reads it, and not rewritten. */
+		if (line < 0 ||
+		    body_read(&reader, wire->bytes.data + start, (size_t)line + 2, &payload, &consumed) != BODY_MORE)
+			return start;
+		end = start + (size_t)line + 2 + (size_t)reader.remaining + 2;
+		if (end > offset)
+			return start;
+		start = end;
+	}
+	return start;
+}
+
+/* A chunk that ends inside its payload is given the size of what is left of it; one that ends in its framing goes. */
+static void
+close_chunk(struct sim_wire *wire, size_t start)
+{
+	struct slice chunk = slice_of(wire->bytes.data + start, wire->bytes.length - start);
+	ptrdiff_t line = slice_find(chunk, SLICE("\r\n"));
+	struct buffer payload = { 0 };
+	char prefix[CHUNK_PREFIX_MAX_BYTES];
+	size_t prefix_length;
+
+	if (line >= 0)
+		buffer_append_slice(&payload, slice_skip(chunk, (size_t)line + 2));
+	wire->bytes.length = start;
+	if (payload.length > 0) {
+		prefix_length = chunk_prefix_before(prefix + sizeof(prefix), payload.length);
+		buffer_append(&wire->bytes, prefix + sizeof(prefix) - prefix_length, prefix_length);
+		buffer_append_slice(&wire->bytes, buffer_slice(&payload));
+		buffer_append_string(&wire->bytes, "\r\n");
+	}
+	buffer_free(&payload);
+}
+
 static void
 cut(struct sim_wire *wire, const struct sim_fault *fault, size_t offset)
 {
 	bool final_chunk = fault->final_chunk && wire->chunked && offset >= wire->head_length;
+	size_t start;
 
 	if (offset > wire->bytes.length)
 		return;
@@ -202,9 +249,15 @@ cut(struct sim_wire *wire, const struct sim_fault *fault, size_t offset)
 		sim_wire_delay(wire, offset, fault->ms * 1000);
 		return;
 	}
+	start = final_chunk ? chunk_start(wire, offset) : offset;
 	/* Without chunks nothing but the connection's end can end an answer early. */
 	sim_wire_cut(wire, offset, fault->final_chunk && !final_chunk ? SIM_END_CLOSE : fault->end);
 	if (final_chunk && wire->mark_count > 0) {
+		if (start < offset)
+			close_chunk(wire, start);
+		for (size_t i = 0; i < wire->mark_count; i++)
+			if (wire->marks[i].end > wire->bytes.length)
+				wire->marks[i].end = wire->bytes.length;
 		buffer_append_slice(&wire->bytes, CHUNK_LAST);
 		wire->marks[wire->mark_count - 1].end = wire->bytes.length;
 	}

@@ -11,6 +11,7 @@ import pytest
 from harness import answers
 from harness.daemon import CHAT_BODY, CHAT_PATH
 from harness.stage import in_order
+from harness.wire import read_chunks
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -322,17 +323,20 @@ def test_an_early_answer_passes_and_the_rest_of_the_body_stays_here(stage, statu
 @pytest.mark.parametrize("end", ["close", "reset", "hang", "garbled"])
 def test_a_stream_that_has_said_all_ends_cleanly(stage, events, end):
     """Its final chunk is all that is missing: the caller has what it asked for."""
+    gate = answers.Gate()  # the answer is committed before its last events come
+    first = answers.stream(*events[:3], gate, *events[3:], end=end)
     if end == "garbled":
-        first = answers.raw(answers.head(200, [answers.EVENT_STREAM, ("Transfer-Encoding", "chunked")]) +
-                            b"".join(map(answers.chunk, events)) + b"nonsense\r\n")
-    else:
-        first = answers.stream(*events, end=end)
+        chunks = [b"".join(map(answers.chunk, part)) for part in (events[:3], events[3:])]
+        head = answers.head(200, [answers.EVENT_STREAM, ("Transfer-Encoding", "chunked")])
+        first = answers.parts(head + chunks[0], gate, chunks[1] + b"nonsense\r\n")
     backend = stage.backend(first)
     daemon = stage.daemon([backend], workers=1)
     path = "/v1/responses" if events is answers.RESPONSES else "/v1/chat/completions"
     with daemon.client() as client:
-        got = client.call("POST", path, body={"model": "gpt-4o", "stream": True})
-        assert got.body == b"".join(events)
+        client.request("POST", path, body={"model": "gpt-4o", "stream": True})
+        client.read_head()
+        gate.open()
+        assert read_chunks(client.wire) == b"".join(events)
         assert client.call("POST", path, body={"model": "gpt-4o"}).status == 200
     assert [request.connection for request in backend.requests] == [1, 2]
     assert daemon.wait_for_line(r"Backend one \(.*\): its stream had said all, but ")

@@ -299,7 +299,7 @@ class Case:
         if not self.point.committed:
             return self.failure.outcome, "whole"
         if self.point.said_all:
-            return "200", "whole, then cut off"
+            return "200", "whole"
         if not self.variant.stream or self.point.inside_event:
             return "200", "cut off"
         return "200", "error event, cut off" if self.failure.whose == "ours" else "its error event"
@@ -418,11 +418,11 @@ its v1 path, with the same result.
 
 The column *attempt* is what `x-aoai-lb-attempts` says of the first backend, and for how long it rests where it said so.
 
-- *whole*: the caller gets a whole answer: the second backend's, and nothing of the first one's.
+- *whole*: the caller gets a whole answer: the second backend's, and nothing of the first one's. Where only the final chunk
+  is missing it is the first one's: its last event has come, and the caller's stream ends in good order.
 - *error event, cut off*: some of the answer had gone to the caller; then it gets an error event in the words of its
   dialect, and the connection ends without the final chunk. Client libraries raise an error.
 - *cut off*: the same without an event, because the stream broke inside one, or because the answer is no stream.
-- *whole, then cut off*: the last event came, the end of the connection did not come in good order.
 - *its error event*: the backend's own error event passes, after what had gone before. Client libraries raise an error.
 """
 

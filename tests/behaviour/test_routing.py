@@ -165,6 +165,14 @@ def test_azures_responses_path_is_routed_by_the_bodys_model(two_models):
     assert embeddings.requests[-1].target == "/openai/responses?api-version=2025-03-01-preview"
 
 
+@pytest.mark.parametrize("path", ["/chat/completions", "/embeddings", "/responses", "/images/generations"])
+def test_azures_paths_without_an_api_version_are_v1(two_models, path):
+    """What an SDK sends whose base URL ends in /openai; Azure has no such path of its own."""
+    _, embeddings, daemon = two_models
+    assert answered_by(daemon, "POST", f"/openai{path}?a=b", body={"model": "ada"}) == "two"
+    assert embeddings.requests[-1].target == f"/openai/v1{path}?a=b"
+
+
 def test_what_names_no_deployment_goes_to_the_first_backend(stage):
     first, second = stage.backend(), stage.backend()
     daemon = stage.daemon([second.entry(priority=2), first.entry(priority=1)])

@@ -71,6 +71,19 @@ every_fault_looks_as_it_should(void **state)
 		    "assistant" },
 		{ "{\"fault\":\"truncate\",\"stage\":\"at_event\",\"at\":2,\"form\":\"final_chunk\"}", CHAT_STREAM_BODY,
 		    "whole", 200, "assistant" },
+		{ "{\"fault\":\"truncate\",\"stage\":\"in_event\",\"at\":2,\"form\":\"final_chunk\"}", CHAT_STREAM_BODY,
+		    "whole", 200, "assistant" },
+		{ "{\"fault\":\"truncate\",\"stage\":\"at_byte\",\"at\":10,\"form\":\"final_chunk\"}", CHAT_STREAM_BODY,
+		    "whole", 200, "data: " },
+		{ "{\"fault\":\"truncate\",\"stage\":\"at_byte\",\"at\":1,\"form\":\"final_chunk\"}", CHAT_STREAM_BODY,
+		    "whole", 200, NULL },
+		{ "[{\"fault\":\"odd_chunks\"},{\"fault\":\"truncate\",\"stage\":\"at_byte\",\"at\":300,\"form\":"
+		  "\"final_chunk\"}]",
+		    CHAT_STREAM_BODY, "whole", 200, "data: " },
+		{ "[{\"fault\":\"slow_body\",\"ms\":1,\"bytes\":2},{\"fault\":\"truncate\",\"stage\":\"at_byte\","
+		  "\"at\":3,"
+		  "\"form\":\"final_chunk\"}]",
+		    CHAT_STREAM_BODY, "whole", 200, NULL },
 		{ "{\"fault\":\"truncate\",\"stage\":\"at_byte\",\"at\":10}", CHAT_BODY, "closed in body", 200,
 		    "{\"choices\"" },
 		{ "{\"fault\":\"truncate\",\"stage\":\"after_head\"}", CHAT_BODY, "closed in body", 200, NULL },
