@@ -191,9 +191,10 @@ strikes_at_stage(const struct sim_fault *fault)
 	return fault->kind == SIM_FAULT_STALL || fault->kind == SIM_FAULT_TRUNCATE || fault->kind == SIM_FAULT_RESET;
 }
 
-/* Where the chunk begins that holds the byte at offset, of an answer not yet cut; offset itself between two chunks. */
+/* Where the chunk begins that holds the byte at offset, of an answer not yet cut; offset itself between two chunks. *size:
+ * the chunk's. */
 static size_t
-chunk_start(const struct sim_wire *wire, size_t offset)
+chunk_start(const struct sim_wire *wire, size_t offset, size_t *size)
 {
 	size_t start = wire->head_length;
 
@@ -207,8 +208,9 @@ chunk_start(const struct sim_wire *wire, size_t offset)
 		if (line < 0 ||
 		    body_read(&reader, wire->bytes.data + start, (size_t)line + 2, &payload, &consumed) != BODY_MORE)
 			return start;
-		end = start + (size_t)line + 2 + (size_t)reader.remaining + 2;
-		if (end > offset)
+		*size = (size_t)reader.remaining;
+		end = start + (size_t)line + 2 + *size + 2;
+		if (end > offset || reader.remaining == 0) /* what follows the last size are trailers */
 			return start;
 		start = end;
 	}
@@ -217,7 +219,7 @@ chunk_start(const struct sim_wire *wire, size_t offset)
 
 /* A chunk that ends inside its payload is given the size of what is left of it; one that ends in its framing goes. */
 static void
-close_chunk(struct sim_wire *wire, size_t start)
+close_chunk(struct sim_wire *wire, size_t start, size_t size)
 {
 	struct slice chunk = slice_of(wire->bytes.data + start, wire->bytes.length - start);
 	ptrdiff_t line = slice_find(chunk, SLICE("\r\n"));
@@ -228,6 +230,8 @@ close_chunk(struct sim_wire *wire, size_t start)
 	if (line >= 0)
 		buffer_append_slice(&payload, slice_skip(chunk, (size_t)line + 2));
 	wire->bytes.length = start;
+	if (payload.length > size)
+		payload.length = size; /* it was cut in the CRLF behind it */
 	if (payload.length > 0) {
 		prefix_length = chunk_prefix_before(prefix + sizeof(prefix), payload.length);
 		buffer_append(&wire->bytes, prefix + sizeof(prefix) - prefix_length, prefix_length);
@@ -241,7 +245,7 @@ static void
 cut(struct sim_wire *wire, const struct sim_fault *fault, size_t offset)
 {
 	bool final_chunk = fault->final_chunk && wire->chunked && offset >= wire->head_length;
-	size_t start;
+	size_t start, size = 0;
 
 	if (offset > wire->bytes.length)
 		return;
@@ -249,12 +253,12 @@ cut(struct sim_wire *wire, const struct sim_fault *fault, size_t offset)
 		sim_wire_delay(wire, offset, fault->ms * 1000);
 		return;
 	}
-	start = final_chunk ? chunk_start(wire, offset) : offset;
+	start = final_chunk ? chunk_start(wire, offset, &size) : offset;
 	/* Without chunks nothing but the connection's end can end an answer early. */
 	sim_wire_cut(wire, offset, fault->final_chunk && !final_chunk ? SIM_END_CLOSE : fault->end);
 	if (final_chunk && wire->mark_count > 0) {
 		if (start < offset)
-			close_chunk(wire, start);
+			close_chunk(wire, start, size);
 		for (size_t i = 0; i < wire->mark_count; i++)
 			if (wire->marks[i].end > wire->bytes.length)
 				wire->marks[i].end = wire->bytes.length;

@@ -73,7 +73,7 @@ every_fault_looks_as_it_should(void **state)
 		    "whole", 200, "assistant" },
 		{ "{\"fault\":\"truncate\",\"stage\":\"in_event\",\"at\":2,\"form\":\"final_chunk\"}", CHAT_STREAM_BODY,
 		    "whole", 200, "assistant" },
-		{ "{\"fault\":\"truncate\",\"stage\":\"at_byte\",\"at\":10,\"form\":\"final_chunk\"}", CHAT_STREAM_BODY,
+		{ "{\"fault\":\"truncate\",\"stage\":\"at_byte\",\"at\":20,\"form\":\"final_chunk\"}", CHAT_STREAM_BODY,
 		    "whole", 200, "data: " },
 		{ "{\"fault\":\"truncate\",\"stage\":\"at_byte\",\"at\":1,\"form\":\"final_chunk\"}", CHAT_STREAM_BODY,
 		    "whole", 200, NULL },

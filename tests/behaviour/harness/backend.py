@@ -93,9 +93,11 @@ class Backend:
     		exchange goes on as usual (body, then script)
     connection	takes whole connections instead, as connection(backend, socket, number)
     tls		an ssl.SSLContext: speak TLS
+    address	where it listens, instead of a free port of 127.0.0.1
     """
 
-    def __init__(self, *script, default=None, before_body=None, connection=None, tls=None, host="127.0.0.1"):
+    def __init__(self, *script, default=None, before_body=None, connection=None, tls=None, host="127.0.0.1",
+                 address=("127.0.0.1", 0)):
         self.script = collections.deque(script)
         self.default = default or answers.ok()
         self.before_body = before_body
@@ -111,7 +113,7 @@ class Backend:
         self.changed = threading.Condition()
         self.closing = threading.Event()
         self.threads = []
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.listener = socket.create_server(address, backlog=1024)
         self.port = self.listener.getsockname()[1]
         self.authority = f"{host}:{self.port}"
         self.url = f"{'https' if tls else 'http'}://{self.authority}"
@@ -274,11 +276,11 @@ class PatientWire(Wire):
 class NobodyThere:
     """A port that refuses connections, and that nobody else can take meanwhile."""
 
-    def __init__(self):
+    def __init__(self, address=("127.0.0.1", 0)):
         self.sock = socket.socket()
-        self.sock.bind(("127.0.0.1", 0))
+        self.sock.bind(address)
         self.port = self.sock.getsockname()[1]
-        self.authority = f"127.0.0.1:{self.port}"
+        self.authority = f"{address[0]}:{self.port}"
         self.url = f"http://{self.authority}"
         self.requests = []
 
@@ -295,14 +297,14 @@ class NobodyThere:
 class NeverAccepts(NobodyThere):
     """A port whose queue of connections is full: a further one is neither taken nor refused."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, address=("127.0.0.1", 0)):
+        super().__init__(address)
         self.sock.listen(0)
         self.fillers = []
         for _ in range(3):
             filler = socket.socket()
             filler.setblocking(False)
-            filler.connect_ex(("127.0.0.1", self.port))
+            filler.connect_ex((address[0], self.port))
             self.fillers.append(filler)
 
     def close(self):

@@ -1,4 +1,5 @@
 """Certificates for the tests, made afresh in each session with the openssl command."""
+import shutil
 import ssl
 import subprocess
 
@@ -15,6 +16,7 @@ class Certificates:
         self.sign("server", "DNS:localhost,DNS:openai1.test,IP:127.0.0.1")
         self.sign("stranger", "DNS:somebody-else.test")
         self.sign("expired", "DNS:localhost,IP:127.0.0.1", days="-1")
+        self.sign_for_later("early", "server")
         self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
                      "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
                      "-keyout", "self.key", "-out", "self.pem")
@@ -29,6 +31,17 @@ class Certificates:
                      "-keyout", f"{name}.key", "-out", f"{name}.csr")
         self.openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
                      "-days", days, "-extfile", f"{name}.ext", "-out", f"{name}.pem")
+
+    def sign_for_later(self, name, like):
+        """A certificate like another's that is not valid yet."""
+        (self.directory / "ca.cnf").write_text(
+            "[ca]\ndefault_ca=authority\n[authority]\ndatabase=index\nnew_certs_dir=.\nrand_serial=yes\n"
+            "default_md=sha256\npolicy=names\n[names]\ncommonName=supplied\n")
+        (self.directory / "index").touch()
+        self.openssl("ca", "-batch", "-notext", "-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key",
+                     "-startdate", "20990101000000Z", "-enddate", "20990201000000Z", "-extfile", f"{like}.ext",
+                     "-in", f"{like}.csr", "-out", f"{name}.pem")
+        shutil.copy(self.directory / f"{like}.key", self.directory / f"{name}.key")
 
     def server(self, name="server", newest=ssl.TLSVersion.TLSv1_3):
         """A context for a server with that certificate."""

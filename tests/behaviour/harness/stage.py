@@ -60,9 +60,9 @@ class Stage:
         self.backends.append(NobodyThere())
         return self.backends[-1]
 
-    def never_accepts(self):
+    def never_accepts(self, **options):
         """A backend that does not take connections up."""
-        self.backends.append(NeverAccepts())
+        self.backends.append(NeverAccepts(**options))
         return self.backends[-1]
 
     def daemon(self, entries, environment=None, **changes):

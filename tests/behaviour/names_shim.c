@@ -1,0 +1,37 @@
+/* Preloaded into the daemon by test_names.py: getaddrinfo() answers from the file NAMES_FILE, whose lines are a name and
+ * its addresses, in that order. Other names are not known. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef int look_up_fn(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+int
+getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found)
+{
+	look_up_fn *real = (look_up_fn *)dlsym(RTLD_NEXT, "getaddrinfo");
+	FILE *file = fopen(getenv("NAMES_FILE"), "r");
+	struct addrinfo literal = *hints, **tail = found;
+	char line[1000];
+
+	*found = NULL;
+	literal.ai_flags = AI_NUMERICHOST;
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		char *rest = line, *word = strsep(&rest, " \n");
+
+		if (strcmp(word, name) != 0)
+			continue;
+		while ((word = strsep(&rest, " \n")) != NULL) {
+			if (word[0] == '\0' || real(word, service, &literal, tail) != 0)
+				continue;
+			while (*tail != NULL)
+				tail = &(*tail)->ai_next;
+		}
+	}
+	if (file != NULL)
+		fclose(file);
+	return *found != NULL ? 0 : EAI_NONAME;
+}

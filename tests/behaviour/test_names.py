@@ -1,0 +1,105 @@
+"""Names with several addresses, of which some are dead, and names that move.
+
+The resolver's answers come from a file, by names_shim.c in the place of getaddrinfo(). All addresses of a name share a
+port, so the machines behind a name are 127.0.0.1, 127.0.0.2, ….
+"""
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from harness import answers
+from harness.client import wait_for
+from harness.stage import in_order
+
+HERE = pathlib.Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory):
+    path = tmp_path_factory.mktemp("shim") / "names.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(path), str(HERE / "names_shim.c"), "-ldl"], check=True)
+    return path
+
+
+class Names:
+    """The file that the resolver answers from, and the environment that makes it so."""
+
+    def __init__(self, shim, directory):
+        self.path = directory / "names"
+        self.path.touch()
+        # The sanitizer wants to be first among the libraries; the shim takes nothing from it.
+        options = ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
+        self.environment = {"LD_PRELOAD": str(shim), "NAMES_FILE": str(self.path), "ASAN_OPTIONS": options}
+
+    def set(self, **addresses):
+        """In one step, so that no look-up finds half of it."""
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text("".join(f"{name}.test {' '.join(values)}\n" for name, values in addresses.items()))
+        fresh.rename(self.path)
+
+
+@pytest.fixture
+def names(shim, stage):
+    return Names(shim, stage.directory())
+
+
+def entry(name, port, **more):
+    return {"name": name, "url": f"http://{name}.test:{port}", **more}
+
+
+def test_dead_addresses_are_passed_over(stage, names):
+    """Refused or silent: as long as one address of a name lives, its backend does."""
+    alive = stage.backend()
+    stage.never_accepts(address=("127.0.0.3", alive.port))
+    names.set(refused=["127.0.0.2", "127.0.0.1"], silent=["127.0.0.3", "127.0.0.1"],
+              mixed=["127.0.0.3", "127.0.0.2", "127.0.0.4", "127.0.0.1"], dead=["127.0.0.2", "127.0.0.4"])
+    daemon = stage.daemon(in_order(*[{**entry(name, alive.port), "deployments": {name: "gpt-4o"}}
+                                     for name in ("refused", "silent", "mixed")],
+                                   {**entry("dead", alive.port), "deployments": {"dead": "gpt-4o"}},
+                                   {**entry("unknown", alive.port), "deployments": {"unknown": "gpt-4o"}}),
+                          environment=names.environment, timeouts={"connect_ms": 10000})
+    for name in ("refused", "silent", "mixed"):
+        got = daemon.chat(deployment=name)
+        assert got.status == 200, name
+        assert got.outcomes == [(name, "200")]
+    for name, reason in (("dead", "Connection refused"), ("unknown", "Name or service not known")):
+        got = daemon.chat(deployment=name)
+        assert got.status == 502, name
+        assert got.outcomes == [(name, "connect")]
+        daemon.wait_for_line(rf"Backend {name} \({name}\.test:{alive.port}\): connect: {reason}")
+
+
+def test_a_name_that_moves_is_followed(stage, names):
+    """Once nobody answers at its old address; an outage of the resolver changes nothing."""
+    old = stage.backend(default=answers.answer(200, [("Connection", "close")], b"old"))
+    names.set(moving=["127.0.0.1"])
+    daemon = stage.daemon([entry("moving", old.port)], environment=names.environment)
+    assert daemon.chat().body == b"old"
+
+    names.set()
+    new = stage.backend(default=answers.answer(200, [], b"new"), address=("127.0.0.2", old.port))
+    old.close()
+    wait_for(lambda: daemon.chat().status == 502, what="the end of the old address")
+    # The look-up that follows fails, and so the old address stays all that is known.
+    daemon.wait_for_line(r"The name moving\.test cannot be looked up: .* \(its last known addresses stay in use\)")
+    assert not new.requests
+    names.set(moving=["127.0.0.2"])
+    wait_for(lambda: daemon.chat().body == b"new", what="the move")
+
+
+def test_addresses_that_failed_are_not_tried_first_again(stage, names):
+    """The resolver goes on to name the silent one first; only the first connection pays for it."""
+    alive = stage.backend(default=answers.answer(200, [("Connection", "close")], {}))
+    stage.never_accepts(address=("127.0.0.3", alive.port))
+    names.set(silent=["127.0.0.3", "127.0.0.1"])
+    # A connection has less time than the second that the silent address would cost.
+    daemon = stage.daemon([entry("silent", alive.port)], environment=names.environment, workers=1)
+    assert daemon.chat().status == 200
+    before = len(daemon.find_lines("duration_ms="))
+    for _ in range(3):
+        assert daemon.chat().status == 200
+    lines = [daemon.wait_for_line("duration_ms=", before + number) for number in (1, 2, 3)]
+    took = [int(line.split("duration_ms=")[1].split()[0]) for line in lines]
+    assert min(took) < 1000, took
