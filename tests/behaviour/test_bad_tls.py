@@ -107,9 +107,10 @@ class OpensslServer:
     """openssl s_server: what is written to it goes to the peer, line ends as CRLF; a line with one letter is a command."""
 
     def __init__(self, certificates, *arguments):
+        # stdbuf: it tells of commands by printf(), which would keep it to itself.
         self.process = subprocess.Popen(
-            ["openssl", "s_server", "-accept", "127.0.0.1:0", "-crlf", "-cert", "server.pem", "-key", "server.key",
-             *arguments], cwd=certificates.directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            ["stdbuf", "-o0", "openssl", "s_server", "-accept", "127.0.0.1:0", "-crlf", "-cert", "server.pem", "-key",
+             "server.key", *arguments], cwd=certificates.directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, bufsize=0)
         self.output = bytearray()
         self.changed = threading.Condition()
