@@ -81,9 +81,9 @@ def test_a_name_that_moves_is_followed(stage, names):
     names.set()
     new = stage.backend(default=answers.answer(200, [], b"new"), address=("127.0.0.2", old.port))
     old.close()
-    wait_for(lambda: daemon.chat().status == 502, what="the end of the old address")
-    # The look-up that follows fails, and so the old address stays all that is known.
-    daemon.wait_for_line(r"The name moving\.test cannot be looked up: .* \(its last known addresses stay in use\)")
+    # Each failure asks for a look-up, at most one a second. It fails, and so the old address stays all that is known.
+    wait_for(lambda: daemon.chat().status == 502 and daemon.find_lines(
+        r"The name moving\.test cannot be looked up: .* \(its last known addresses stay in use\)"), what="a look-up")
     assert not new.requests
     names.set(moving=["127.0.0.2"])
     wait_for(lambda: daemon.chat().body == b"new", what="the move")
