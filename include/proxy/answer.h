@@ -24,7 +24,6 @@ void answer_write_status(struct buffer *out, unsigned status);
 /* connection, hints, x-aoai-lb-*, x-request-id (unless has_request_id). backend: NULL for none. */
 void answer_write_own_lines(struct exchange *exchange, struct buffer *out, const char *backend, bool has_request_id,
     bool close, uint64_t wait_ms, bool no_retry);
-const char *answer_reason(unsigned status);
 
 /* The error object, as bodies and stream events carry it. */
 void answer_write_error_object(struct buffer *out, unsigned status, const char *code, const char *message);

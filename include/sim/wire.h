@@ -74,6 +74,4 @@ void sim_wire_replace_head(struct sim_wire *wire, struct slice head);
 /* The end of what may be sent now; sets *next_us to the moment of the next mark, or UINT64_MAX. */
 size_t sim_wire_due(struct sim_wire *wire, uint64_t elapsed_us, uint64_t *next_us);
 
-const char *sim_reason_phrase(unsigned status);
-
 #endif

@@ -4,59 +4,11 @@
 
 #include "base/log.h"
 #include "http/framing.h"
+#include "http/reason.h"
 #include "policy/hint.h"
 #include "proxy/client.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy.h"
-
-const char *
-answer_reason(unsigned status)
-{
-	static const struct {
-		unsigned status;
-		const char *reason;
-	} reasons[] = {
-		{ 200, "OK" },
-		{ 201, "Created" },
-		{ 202, "Accepted" },
-		{ 204, "No Content" },
-		{ 206, "Partial Content" },
-		{ 301, "Moved Permanently" },
-		{ 302, "Found" },
-		{ 303, "See Other" },
-		{ 304, "Not Modified" },
-		{ 307, "Temporary Redirect" },
-		{ 308, "Permanent Redirect" },
-		{ 400, "Bad Request" },
-		{ 401, "Unauthorized" },
-		{ 403, "Forbidden" },
-		{ 404, "Not Found" },
-		{ 405, "Method Not Allowed" },
-		{ 406, "Not Acceptable" },
-		{ 408, "Request Timeout" },
-		{ 409, "Conflict" },
-		{ 410, "Gone" },
-		{ 412, "Precondition Failed" },
-		{ 413, "Content Too Large" },
-		{ 414, "URI Too Long" },
-		{ 415, "Unsupported Media Type" },
-		{ 417, "Expectation Failed" },
-		{ 422, "Unprocessable Content" },
-		{ 429, "Too Many Requests" },
-		{ 431, "Request Header Fields Too Large" },
-		{ 500, "Internal Server Error" },
-		{ 501, "Not Implemented" },
-		{ 502, "Bad Gateway" },
-		{ 503, "Service Unavailable" },
-		{ 504, "Gateway Timeout" },
-		{ 505, "HTTP Version Not Supported" },
-	};
-
-	for (size_t i = 0; i < ARRAY_COUNT(reasons); i++)
-		if (reasons[i].status == status)
-			return reasons[i].reason;
-	return "";
-}
 
 void
 answer_write_status(struct buffer *out, unsigned status)
@@ -64,7 +16,7 @@ answer_write_status(struct buffer *out, unsigned status)
 	buffer_append_string(out, "HTTP/1.1 ");
 	buffer_append_u64(out, status);
 	buffer_append_byte(out, ' ');
-	buffer_append_string(out, answer_reason(status));
+	buffer_append_string(out, reason_phrase(status));
 	buffer_append_string(out, "\r\n");
 }
 

@@ -14,6 +14,7 @@
 #include "base/memory.h"
 #include "http/framing.h"
 #include "http/head.h"
+#include "http/reason.h"
 #include "http/target.h"
 #include "net/stream.h"
 #include "net/tls.h"
@@ -244,7 +245,7 @@ refuse(struct sim_connection *connection, unsigned status, const char *why)
 	connection->deployment = NULL;
 	connection->body_unread = true;
 	sim_answer_reset(&server->answer);
-	sim_answer_error(&server->answer, status, "BadRequest", "%s", why != NULL ? why : sim_reason_phrase(status));
+	sim_answer_error(&server->answer, status, "BadRequest", "%s", why != NULL ? why : reason_phrase(status));
 	begin_answer(connection, NULL, 0, &subject, false);
 }
 

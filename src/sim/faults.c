@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "http/reason.h"
 #include "sim/server.h"
 
 #define DICE 1000000U
@@ -118,7 +119,7 @@ answer_status(const struct sim_fault *fault, struct sim_answer *answer)
 		buffer_append_slice(&answer->body, buffer_slice(&fault->text));
 	else if (answer->framing != SIM_FRAMING_EMPTY)
 		buffer_append_format(&answer->body, "{\"error\":{\"code\":\"%u\",\"message\":\"%s (simulated)\"}}",
-		    fault->status, sim_reason_phrase(fault->status));
+		    fault->status, reason_phrase(fault->status));
 	if (answer->framing == SIM_FRAMING_EMPTY)
 		buffer_clear(&answer->body);
 	sim_answer_end_piece(answer, 0);

@@ -5,47 +5,11 @@
 
 #include "base/memory.h"
 #include "http/framing.h"
+#include "http/reason.h"
 
 /* Memory beyond this is given back between two answers. */
 #define KEEP_BYTES 4096U
 #define KEEP_MARKS 64U
-
-const char *
-sim_reason_phrase(unsigned status)
-{
-	static const struct {
-		unsigned status;
-		const char *phrase;
-	} phrases[] = {
-		{ 200, "OK" },
-		{ 201, "Created" },
-		{ 204, "No Content" },
-		{ 400, "Bad Request" },
-		{ 401, "Unauthorized" },
-		{ 403, "Forbidden" },
-		{ 404, "Not Found" },
-		{ 405, "Method Not Allowed" },
-		{ 408, "Request Timeout" },
-		{ 413, "Content Too Large" },
-		{ 415, "Unsupported Media Type" },
-		{ 417, "Expectation Failed" },
-		{ 422, "Unprocessable Content" },
-		{ 429, "Too Many Requests" },
-		{ 431, "Request Header Fields Too Large" },
-		{ 500, "Internal Server Error" },
-		{ 501, "Not Implemented" },
-		{ 502, "Bad Gateway" },
-		{ 503, "Service Unavailable" },
-		{ 504, "Gateway Timeout" },
-		{ 505, "HTTP Version Not Supported" },
-	};
-
-	for (size_t i = 0; i < ARRAY_COUNT(phrases); i++) {
-		if (phrases[i].status == status)
-			return phrases[i].phrase;
-	}
-	return "Unknown";
-}
 
 static void
 insert_mark(struct sim_wire *wire, size_t index, struct sim_mark mark)
@@ -73,7 +37,7 @@ frame_head(struct sim_wire *wire, const struct sim_answer *answer, bool keep_ali
 	buffer_append_string(out, "HTTP/1.1 ");
 	buffer_append_u64(out, answer->status);
 	buffer_append_byte(out, ' ');
-	buffer_append_string(out, sim_reason_phrase(answer->status));
+	buffer_append_string(out, reason_phrase(answer->status));
 	buffer_append_string(out, "\r\nDate: ");
 	buffer_append_slice(out, date);
 	buffer_append_string(out, "\r\n");
