@@ -46,8 +46,8 @@ struct proxy {
 struct proxy_worker {
 	struct proxy *proxy;
 	struct worker *worker;
-	struct fleet *fleet;    /* its own reference to the current one */
-	struct client *clients; /* all of them, in no order */
+	struct fleet *fleet;              /* its own reference to the current one */
+	struct client *clients;           /* all of them, in no order */
 	uint64_t request_prefix;          /* for request ids: random, then counted up */
 	struct counters *counters;        /* for the metrics; read by the main thread as well */
 	struct request_head request_head; /* scratch for one callback */
