@@ -143,6 +143,7 @@ on_reload(struct admin *admin, struct evhttp_request *request)
 	bool done;
 
 	if (evhttp_request_get_command(request) != EVHTTP_REQ_POST) {
+		evhttp_add_header(evhttp_request_get_output_headers(request), "Allow", "POST");
 		refuse(request, 405, "Use POST.");
 		return;
 	}
@@ -188,6 +189,30 @@ on_metrics(struct admin *admin, struct evhttp_request *request)
 	buffer_free(&body);
 }
 
+/* HEAD and GET alone; else the caller has been told. */
+static bool
+only_reads(struct evhttp_request *request)
+{
+	enum evhttp_cmd_type method = evhttp_request_get_command(request);
+
+	if (method == EVHTTP_REQ_GET || method == EVHTTP_REQ_HEAD)
+		return true;
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Allow", "GET, HEAD");
+	refuse(request, 405, "Use GET.");
+	return false;
+}
+
+static bool
+is_for_reading(const char *path)
+{
+	static const char *const paths[] = { "/", "/healthz", "/readyz", "/metrics", "/status", "/status.json" };
+
+	for (size_t i = 0; i < ARRAY_COUNT(paths); i++)
+		if (strcmp(path, paths[i]) == 0)
+			return true;
+	return false;
+}
+
 static void
 on_request(struct evhttp_request *request, void *context)
 {
@@ -196,6 +221,8 @@ on_request(struct evhttp_request *request, void *context)
 	bool ready = !atomic_load(&admin->proxy->draining);
 
 	path = path != NULL ? path : "";
+	if (is_for_reading(path) && !only_reads(request))
+		return;
 	if (strcmp(path, "/healthz") == 0)
 		answer(request, 200, "text/plain", SLICE("ok\n"));
 	else if (strcmp(path, "/readyz") == 0)
@@ -252,7 +279,7 @@ make_connection(struct event_base *base, void *context)
 {
 	static const struct timeval soon = { .tv_usec = LET_GO_US };
 	struct admin *admin = context;
-	struct bufferevent *connection = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+	struct bufferevent *connection = bufferevent_socket_new(base, -1, 0) /* the server closes the socket itself */;
 
 	if (connection == NULL)
 		fatal("admin: no memory for a connection");
@@ -297,7 +324,9 @@ admin_new(struct event_base *base, struct proxy *proxy, admin_reload_fn *reload,
 	admin->started_ms = clock_now_ms();
 	admin->started_unix_ms = clock_unix_ms();
 	admin->loopback = config_is_loopback(config->address);
-	evhttp_set_allowed_methods(admin->server, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST);
+	evhttp_set_allowed_methods(admin->server,
+	    EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
+		EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
 	evhttp_set_max_body_size(admin->server, ADMIN_BODY_MAX_BYTES);
 	evhttp_set_max_headers_size(admin->server, ADMIN_HEADERS_MAX_BYTES);
 	evhttp_set_timeout(admin->server, ADMIN_TIMEOUT_S);

@@ -101,42 +101,6 @@ buffer_append_format(struct buffer *buffer, const char *format, ...)
 	buffer->length += (size_t)length;
 }
 
-/* Length of the well-formed UTF-8 sequence at the start of text (RFC 3629), or 0 if there is none. */
-static size_t
-utf8_sequence(struct slice text)
-{
-	const unsigned char *bytes = (const unsigned char *)text.data;
-	unsigned char lowest = 0x80, highest = 0xbf; /* of the second byte */
-	size_t length;
-
-	if (bytes[0] < 0x80)
-		return 1;
-	if (bytes[0] >= 0xc2 && bytes[0] <= 0xdf) {
-		length = 2;
-	} else if (bytes[0] >= 0xe0 && bytes[0] <= 0xef) {
-		length = 3;
-		if (bytes[0] == 0xe0)
-			lowest = 0xa0; /* shorter forms exist */
-		if (bytes[0] == 0xed)
-			highest = 0x9f; /* surrogates */
-	} else if (bytes[0] >= 0xf0 && bytes[0] <= 0xf4) {
-		length = 4;
-		if (bytes[0] == 0xf0)
-			lowest = 0x90;
-		if (bytes[0] == 0xf4)
-			highest = 0x8f; /* beyond U+10FFFF */
-	} else {
-		return 0;
-	}
-	if (text.length < length || bytes[1] < lowest || bytes[1] > highest)
-		return 0;
-	for (size_t i = 2; i < length; i++) {
-		if (bytes[i] < 0x80 || bytes[i] > 0xbf)
-			return 0;
-	}
-	return length;
-}
-
 static void
 append_json_byte(struct buffer *buffer, char byte)
 {
@@ -174,7 +138,7 @@ buffer_append_json_text(struct buffer *buffer, struct slice text)
 	while (plain < text.length) {
 		unsigned char byte = (unsigned char)text.data[plain];
 		bool escaped = byte < 0x20 || byte == 0x7f || byte == '"' || byte == '\\';
-		size_t sequence = escaped ? 0 : utf8_sequence(slice_skip(text, plain));
+		size_t sequence = escaped ? 0 : slice_utf8_sequence(slice_skip(text, plain));
 
 		if (sequence > 0) {
 			plain += sequence;

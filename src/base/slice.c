@@ -127,3 +127,51 @@ slice_duplicate(struct slice slice)
 	copy[slice.length] = '\0';
 	return copy;
 }
+
+size_t
+slice_utf8_sequence(struct slice text)
+{
+	const unsigned char *bytes = (const unsigned char *)text.data;
+	unsigned char lowest = 0x80, highest = 0xbf; /* of the second byte */
+	size_t length;
+
+	if (bytes[0] < 0x80)
+		return 1;
+	if (bytes[0] >= 0xc2 && bytes[0] <= 0xdf) {
+		length = 2;
+	} else if (bytes[0] >= 0xe0 && bytes[0] <= 0xef) {
+		length = 3;
+		if (bytes[0] == 0xe0)
+			lowest = 0xa0; /* shorter forms exist */
+		if (bytes[0] == 0xed)
+			highest = 0x9f; /* surrogates */
+	} else if (bytes[0] >= 0xf0 && bytes[0] <= 0xf4) {
+		length = 4;
+		if (bytes[0] == 0xf0)
+			lowest = 0x90;
+		if (bytes[0] == 0xf4)
+			highest = 0x8f; /* beyond U+10FFFF */
+	} else {
+		return 0;
+	}
+	if (text.length < length || bytes[1] < lowest || bytes[1] > highest)
+		return 0;
+	for (size_t i = 2; i < length; i++) {
+		if (bytes[i] < 0x80 || bytes[i] > 0xbf)
+			return 0;
+	}
+	return length;
+}
+
+bool
+slice_is_utf8(struct slice slice)
+{
+	while (slice.length > 0) {
+		size_t sequence = slice_utf8_sequence(slice);
+
+		if (sequence == 0)
+			return false;
+		slice = slice_skip(slice, sequence);
+	}
+	return true;
+}

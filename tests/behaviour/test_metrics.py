@@ -1,5 +1,6 @@
 """What /metrics says is well-formed, and exactly what callers and backends saw."""
 import collections
+import json
 import random
 import shutil
 import signal
@@ -156,6 +157,14 @@ def test_prometheus_own_tool_finds_nothing(stage):
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+def test_secrets_and_a_callers_text_are_not_in_the_metrics(stage):
+    daemon = stage.daemon([stage.backend().entry(auth={"type": "api_key", "key": "backend-secret"})])
+    daemon.chat([("api-key", "caller-secret")])
+    daemon.get("/made-up-by-a-caller")
+    text = Admin(daemon).get("/metrics").body
+    assert not [word for word in (b"backend-secret", b"caller-secret", b"made-up") if word in text]
+
+
 # ---- the books of callers, backends and daemon agree
 
 REQUESTS = 10_000
@@ -272,3 +281,27 @@ def test_the_admin_port_holds_a_bounded_number_of_connections(stage):
         for client in held:
             client.close()
     wait_for(lambda: admin.get("/healthz").status == 200)
+
+
+def test_methods_that_a_path_does_not_have_are_told(stage):
+    admin = Admin(stage.daemon([stage.backend()]))
+    for path in ("/metrics", "/status", "/status.json", "/healthz", "/readyz"):
+        for method in ("POST", "PUT", "DELETE"):
+            got = admin.call(method, path, body=b"")
+            assert (got.status, got.header("allow")) == (405, "GET, HEAD"), (method, path)
+            assert "message" in json.loads(got.body)["error"]
+        got = admin.call("HEAD", path)
+        assert (got.status, got.body) == (200, b"")
+
+
+def test_the_metrics_need_no_key_off_loopback_and_are_not_on_the_data_port(stage):
+    daemon = stage.daemon([stage.backend().entry(deployments={"a": "a"})], admin={"address": "0.0.0.0", "port": 0})
+    assert Admin(daemon).get("/metrics").status == 200
+    for path in ("/metrics", "/status", "/status.json"):
+        assert daemon.get(path).status == 404
+
+
+def test_the_status_page_runs_no_scripts_and_fits_a_phone(stage):
+    got = Admin(stage.daemon([stage.backend()])).get("/status")
+    assert "default-src 'none'" in got.header("content-security-policy")
+    assert b'name="viewport"' in got.body and b'http-equiv="refresh"' in got.body
