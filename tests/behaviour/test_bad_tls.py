@@ -142,7 +142,7 @@ class OpensslServer:
 
     @property
     def broke(self):
-        return b"\nERROR\n" in self.output
+        return b"ERROR\n" in self.output
 
     def write(self, data):
         self.process.stdin.write(data)
