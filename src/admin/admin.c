@@ -5,6 +5,7 @@
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <event2/listener.h>
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -111,13 +112,22 @@ may_look(const struct admin *admin, struct evhttp_request *request)
 static bool
 names_loopback(const char *host)
 {
-	static const struct slice names[] = { { "localhost", 9 }, { "127.", 4 }, { "[::1]", 5 } };
 	struct slice given = slice_from(host);
+	ptrdiff_t colon = slice_find(given, SLICE(":"));
+	char address[INET_ADDRSTRLEN];
+	struct in_addr parsed;
 
-	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
-		if (slice_starts_with_nocase(given, names[i]))
-			return true;
-	return false;
+	if (slice_equals(given, SLICE("[::1]")) || slice_starts_with(given, SLICE("[::1]:")))
+		return true;
+	if (colon >= 0)
+		given.length = (size_t)colon;
+	if (slice_equals_nocase(given, SLICE("localhost")))
+		return true;
+	if (given.length >= sizeof(address))
+		return false;
+	memcpy(address, given.data, given.length);
+	address[given.length] = '\0';
+	return inet_pton(AF_INET, address, &parsed) == 1 && ntohl(parsed.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
 /* A page of somebody else's, open in an operator's browser, must not be able to reload (nor by a name that it points

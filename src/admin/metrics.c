@@ -43,25 +43,6 @@ by_key(const void *left, const void *right)
 	return (a->key > b->key) - (a->key < b->key);
 }
 
-static void
-gather(const struct proxy *proxy, struct sums *sums)
-{
-	size_t kept = 0;
-
-	for (unsigned i = 0; i < proxy->worker_count; i++)
-		counters_each(proxy_worker_of(proxy->workers[i])->counters, collect, sums);
-	if (sums->count == 0)
-		return;
-	qsort(sums->items, sums->count, sizeof(*sums->items), by_key);
-	for (size_t i = 1; i < sums->count; i++) {
-		if (sums->items[i].key == sums->items[kept].key)
-			sums->items[kept].value += sums->items[i].value;
-		else
-			sums->items[++kept] = sums->items[i];
-	}
-	sums->count = kept + 1;
-}
-
 /* ---- lines ------------------------------------------------------------------------------------------------------ */
 
 static void
@@ -78,8 +59,14 @@ write_label(struct buffer *out, const char *name, struct slice value, bool *any)
 	*any = true;
 	for (size_t i = 0; i < value.length; i++) {
 		char byte = value.data[i];
+		size_t sequence = slice_utf8_sequence(slice_skip(value, i));
 
-		if (byte == '\n')
+		if (sequence > 1) {
+			buffer_append(out, value.data + i, sequence);
+			i += sequence - 1;
+		} else if (sequence == 0) { /* the format is UTF-8; and no two names may become one */
+			buffer_append_format(out, "\\\\x%02x", (unsigned)(unsigned char)byte);
+		} else if (byte == '\n')
 			buffer_append_string(out, "\\n");
 		else if (byte == '"' || byte == '\\')
 			buffer_append_format(out, "\\%c", byte);
@@ -270,6 +257,64 @@ write_histogram(struct buffer *out, const struct proxy *proxy, const struct sums
 	write_header(out, histogram->name, "histogram", histogram->help);
 	while (is_of(sums, at, histogram->family))
 		at = write_series(out, proxy, sums, at, histogram);
+}
+
+/* ---- the sums --------------------------------------------------------------------------------------------------- */
+
+static enum part
+part_of(enum measure_family family, unsigned n)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(counters); i++) {
+		if (counters[i].family == family)
+			return counters[i].parts[n];
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(histograms); i++) {
+		if (histograms[i].family == family && n == 0)
+			return histograms[i].part;
+	}
+	return PART_NONE;
+}
+
+/* Whoever is really called "other" is counted with those that have no number: one label, one sample. */
+static void
+join_others(const struct proxy *proxy, uint64_t *key)
+{
+	const struct deployment_table *const tables[] = {
+		[PART_CLIENT] = proxy->tables.clients,
+		[PART_BACKEND] = proxy->tables.backends,
+		[PART_FROM] = proxy->tables.backends,
+		[PART_DEPLOYMENT] = proxy->tables.deployments,
+	};
+
+	for (unsigned n = 0; n < 4; n++) {
+		enum part part = part_of((enum measure_family)(*key >> 4 * MEASURE_BITS), n);
+		unsigned number = measure_part(*key, n);
+
+		if (part != PART_NONE && part <= PART_DEPLOYMENT && number != MEASURE_NONE &&
+		    slice_equals(deployment_name(tables[part], number), SLICE("other")))
+			*key &= ~((uint64_t)MEASURE_NONE << (3 - n) * MEASURE_BITS);
+	}
+}
+
+static void
+gather(const struct proxy *proxy, struct sums *sums)
+{
+	size_t kept = 0;
+
+	for (unsigned i = 0; i < proxy->worker_count; i++)
+		counters_each(proxy_worker_of(proxy->workers[i])->counters, collect, sums);
+	if (sums->count == 0)
+		return;
+	for (size_t i = 0; i < sums->count; i++)
+		join_others(proxy, &sums->items[i].key);
+	qsort(sums->items, sums->count, sizeof(*sums->items), by_key);
+	for (size_t i = 1; i < sums->count; i++) {
+		if (sums->items[i].key == sums->items[kept].key)
+			sums->items[kept].value += sums->items[i].value;
+		else
+			sums->items[++kept] = sums->items[i];
+	}
+	sums->count = kept + 1;
 }
 
 /* ---- states ----------------------------------------------------------------------------------------------------- */

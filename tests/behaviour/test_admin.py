@@ -124,7 +124,8 @@ def test_a_deployment_name_that_is_markup_is_shown_as_text(stage):
     assert b"<script>" not in Admin(daemon).get("/status").body
 
 
-@pytest.mark.parametrize("headers", [[("Origin", "http://evil.example")], [("Origin", "null")], [("Host", "evil.example")]])
+@pytest.mark.parametrize("headers", [[("Origin", "http://evil.example")], [("Origin", "null")], [("Host", "evil.example")],
+                                     [("Host", "localhost.evil.example")], [("Host", "127.0.0.1.evil.example:9090")]])
 def test_a_foreign_reload_is_refused(quiet, headers):
     assert quiet.call("POST", "/reload", headers).status == 403
 

@@ -122,6 +122,20 @@ def test_a_name_with_odd_characters_is_escaped(stage):
     assert settled(daemon).values("aoai_lb_requests_total", "deployment") == {'a"b]c'}
 
 
+def test_one_that_is_called_other_and_those_without_a_number_share_a_label(stage):
+    daemon = stage.daemon([stage.backend(answers.ok(), answers.deployment_not_found())])
+    daemon.chat(deployment="other")
+    daemon.chat(deployment="made-up")
+    metrics = settled(daemon)  # the strict reader refuses a sample that comes twice
+    assert metrics.total("aoai_lb_requests_total", deployment="other") == 2
+
+
+def test_a_name_that_is_no_utf_8_does_not_spoil_the_rest(stage):
+    daemon = stage.daemon([stage.backend()])
+    assert daemon.chat(deployment="a%ff%C3%A4").status == 200
+    assert settled(daemon).values("aoai_lb_requests_total", "deployment") == {"a\\xff\u00e4"}
+
+
 def test_counters_outlive_a_reload_that_drops_their_names(stage):
     one, two = stage.backend(), stage.backend()
     daemon = stage.daemon([one.entry(auth=KEY), two.entry(auth=KEY)],
