@@ -27,6 +27,7 @@ enum rest_reason {
 	REST_SERVER_ERROR,       /* 408, 5xx, reset, time-out, garbled, broken stream */
 	REST_UNREACHABLE,        /* no connection, or no TLS */
 	REST_CREDENTIALS,        /* 401 or 403 on credentials that the daemon sent */
+	REST_NO_TOKEN,           /* the identity has no token to send */
 	REST_MISSING_DEPLOYMENT, /* 404 DeploymentNotFound */
 };
 
@@ -59,6 +60,9 @@ void rest_end_probe(struct rest *rest);
 /* An attempt went well: a rest that has run out is forgotten; one that somebody began meanwhile stays. Returns true when
  * it was resting and is available again. */
 bool rest_succeeded(struct rest *rest, uint64_t now_ms);
+
+/* The cause is gone: ends a rest that was begun for that reason; any other stays. Returns true when it did. */
+bool rest_forgive(struct rest *rest, enum rest_reason reason);
 
 void rest_attempt_began(struct rest *rest);
 void rest_attempt_ended(struct rest *rest);

@@ -31,7 +31,8 @@ struct exchange;
 /* Most bytes of interim answers (1xx) before the answer. */
 #define INTERIM_MAX_BYTES 65536U
 
-enum attempt_phase { ATTEMPT_CONNECTING, ATTEMPT_SENDING, ATTEMPT_AWAITING, ATTEMPT_BODY, ATTEMPT_OVER };
+/* TOKEN: it waits for a token to send. */
+enum attempt_phase { ATTEMPT_TOKEN, ATTEMPT_CONNECTING, ATTEMPT_SENDING, ATTEMPT_AWAITING, ATTEMPT_BODY, ATTEMPT_OVER };
 
 /* What is done with the body. */
 enum body_mode {
@@ -61,6 +62,13 @@ struct attempt {
 	bool request_done;
 	bool write_failed; /* no more can be sent; an early answer may still be read */
 	bool replaced;     /* a dead pooled connection has been replaced once */
+
+	/* The identity's token in head. */
+	uint64_t token_generation; /* 0: none */
+	uint64_t token_until_ms;   /* while it waits for one: how long */
+	bool renewed;              /* it follows one whose token was refused */
+	bool has_news;
+	struct attempt *next_awaiting, **awaiting_link; /* in the worker's list; NULL: not in it */
 
 	/* The answer. */
 	struct buffer input; /* bytes of an incomplete head */
@@ -93,6 +101,10 @@ struct attempt {
 
 /* Begins the attempt; it goes on by itself. */
 void attempt_begin(struct exchange *exchange, size_t backend, bool probes_pair, bool probes_whole, uint64_t now_ms);
+
+/* For proxy/token.h: the head is complete, the request goes out; or it cannot. */
+void attempt_connect(struct attempt *attempt, uint64_t now_ms);
+void attempt_fail_without_token(struct attempt *attempt, uint64_t now_ms);
 
 /* reuse: the connection may go back to the pool. Nulls exchange->attempt. */
 void attempt_end(struct attempt *attempt, bool reuse, uint64_t now_ms);

@@ -99,6 +99,9 @@ struct exchange {
 	bool forced_once;
 	uint64_t throttled_until_ms; /* of attempts that no state could be booked for; 0: none */
 	struct attempt *attempt;     /* the one under way */
+	uint64_t token_until_ms;     /* it has begun to wait for a token, and does so no longer than this; 0: not yet */
+	uint64_t refused_token;      /* its generation; 0: no backend has refused one */
+	size_t refused_backend;
 	struct kept_answer kept;
 	uint16_t last_label;         /* the last attempt's backend, for the metrics */
 	uint16_t failed_code;        /* … and how it failed; 0: it did not */

@@ -18,6 +18,7 @@
 #include "base/buffer.h"
 #include "base/compiler.h"
 #include "config/config.h"
+#include "identity/identity.h"
 #include "net/endpoint.h"
 #include "net/upstream.h"
 #include "policy/quota.h"
@@ -30,6 +31,7 @@ struct fleet_backend {
 	const struct config_backend *config;
 	struct backend_state *state;
 	struct endpoint *endpoint;
+	struct identity *identity; /* whose tokens it is sent; NULL: none's */
 	struct buffer own_lines;  /* "host: …", "accept-encoding: …" and the credential, ready to be sent */
 	uint16_t label;           /* the number of its name in the metrics */
 	uint64_t resource;        /* the hash of its URL: where stored things live (policy/pins.h) */
@@ -61,7 +63,7 @@ struct fleet {
 /* Takes the configuration over (released in any case). previous: the fleet in use, or NULL. NULL with the reason in
  * fault when the front's certificate or an endpoint cannot be made (a file that holds no certificate). */
 struct fleet *fleet_new(struct config *config, const struct fleet *previous, const struct fleet_tables *tables,
-    char *fault, size_t fault_size) MUST_CHECK;
+    struct identities *identities, char *fault, size_t fault_size) MUST_CHECK;
 struct fleet *fleet_share(struct fleet *fleet) MUST_CHECK;
 void fleet_release(struct fleet **fleet);
 

@@ -21,10 +21,12 @@
 #include "policy/pins.h"
 #include "proxy/fleet.h"
 
+struct attempt;
 struct client;
 
 struct proxy {
 	struct fleet_tables tables;
+	struct identities *identities;
 	struct fleet *fleet; /* the main thread's reference to the current one */
 	struct worker **workers;
 	unsigned worker_count;
@@ -48,6 +50,7 @@ struct proxy_worker {
 	struct worker *worker;
 	struct fleet *fleet;              /* its own reference to the current one */
 	struct client *clients;           /* all of them, in no order */
+	struct attempt *awaiting_token;   /* those that wait for a token, see proxy/token.h */
 	uint64_t request_prefix;          /* for request ids: random, then counted up */
 	struct counters *counters;        /* for the metrics; read by the main thread as well */
 	struct request_head request_head; /* scratch for one callback */

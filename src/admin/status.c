@@ -25,6 +25,7 @@ resting_state(enum rest_reason reason)
 	case REST_NONE:
 	case REST_SERVER_ERROR:
 	case REST_UNREACHABLE:
+	case REST_NO_TOKEN:
 		break;
 	}
 	return "ejected";

@@ -8,13 +8,6 @@
 
 #define TWICE "two keys give the same name once their ${NAME}s are replaced"
 
-/* Which types the daemon can get credentials for. */
-static bool
-auth_type_available(enum auth_type type)
-{
-	return type == AUTH_PASSTHROUGH || type == AUTH_API_KEY;
-}
-
 /* ---- credentials ------------------------------------------------------------------------------------------------ */
 
 static const char *
@@ -99,6 +92,20 @@ require(struct load *load, const char *member, const char *value, const char *ty
 		load_fault(load, member, "is missing; auth.type \"%s\" needs it", type);
 }
 
+/* Kubernetes' webhook for workload identities sets it; the file itself is renewed all the time, and read at each fetch. */
+static void
+require_statement(struct load *load)
+{
+	const char *path =
+	    load->getenv_fn != NULL ? load->getenv_fn("AZURE_FEDERATED_TOKEN_FILE", load->context) : NULL;
+
+	if (path == NULL || *path == '\0')
+		load_fault(load, "auth.type",
+		    "auth.type \"workload_identity\" needs the environment variable AZURE_FEDERATED_TOKEN_FILE, which "
+		    "the "
+		    "platform sets (is the pod labelled azure.workload.identity/use?)");
+}
+
 static void
 finish_auth(struct load *load, struct config_backend *backend)
 {
@@ -124,11 +131,9 @@ finish_auth(struct load *load, struct config_backend *backend)
 	case AUTH_WORKLOAD_IDENTITY:
 		require(load, "auth.client_id", auth->client_id, type);
 		require(load, "auth.tenant_id", auth->tenant_id, type);
+		require_statement(load);
 		break;
 	}
-	if (!auth_type_available(auth->type))
-		load_fault(load, "auth.type",
-		    "auth.type \"%s\" is not available in this version; use api_key or passthrough", type);
 }
 
 /* ---- deployments ------------------------------------------------------------------------------------------------ */

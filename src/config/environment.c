@@ -230,6 +230,16 @@ put(struct load *load, json_t *object, const char *group_name, const char *key, 
 		set(group_name != NULL ? group(object, group_name) : object, key, string);
 }
 
+/* Which of the container's user-assigned identities, as Azure's libraries have it. */
+static void
+put_client_id(struct load *load, json_t *backend)
+{
+	const char *client_id = load->getenv_fn != NULL ? load->getenv_fn("AZURE_CLIENT_ID", load->context) : NULL;
+
+	if (client_id != NULL && *client_id != '\0')
+		put(load, backend, "auth", "client_id", client_id, "AZURE_CLIENT_ID");
+}
+
 static void
 put_backend(struct load *load, json_t *backends, size_t index, const struct numbered_backend *from)
 {
@@ -248,6 +258,8 @@ put_backend(struct load *load, json_t *backends, size_t index, const struct numb
 	set(backend, "name", json_string(name));
 	free(name);
 	set(group(backend, "auth"), "type", json_string(has_key ? "api_key" : "managed_identity"));
+	if (!has_key)
+		put_client_id(load, backend);
 	for (size_t i = 0; i < SUFFIX_COUNT; i++) {
 		char *variable = numbered(PREFIX, from->number, places[i].variable);
 		const char *note =

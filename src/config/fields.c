@@ -87,22 +87,25 @@ static const struct field backend_rows[] = {
 	    .default_number = AUTH_PASSTHROUGH,
 	    .description =
 		"Whose credentials the backend sees: the caller's own (`passthrough`), a key (`api_key`), or "
-		"tokens of an identity. `managed_identity`, `workload_identity` and `client_secret` are not "
-		"available in this version." },
+		"tokens of an identity: the container's or machine's (`managed_identity`), the pod's "
+		"(`workload_identity`), an application's (`client_secret`)." },
 	AUTH("auth.key", key, "", shape_key, BIT(AUTH_API_KEY), "The backend's key, sent as `api-key`.",
 	    .flags = FIELD_SECRET),
 	AUTH("auth.key_file", key_file, "", shape_file, BIT(AUTH_API_KEY),
 	    "A file that holds the key instead, read at start and at each reload."),
-	AUTH("auth.client_id", client_id, "", shape_name, ENTRA_TYPES, "The identity's client id."),
+	AUTH("auth.client_id", client_id, "", shape_name, ENTRA_TYPES,
+	    "The identity's client id; a managed identity without one is the system-assigned one."),
 	AUTH("auth.tenant_id", tenant_id, "", shape_name, TENANT_TYPES, "The identity's tenant."),
 	AUTH("auth.client_secret", client_secret, "", shape_plain, BIT(AUTH_CLIENT_SECRET), "The application's secret.",
 	    .flags = FIELD_SECRET),
 	AUTH("auth.client_secret_file", client_secret_file, "", shape_file, BIT(AUTH_CLIENT_SECRET),
 	    "A file that holds the secret instead, read at start and at each reload."),
 	AUTH("auth.authority_host", authority_host, "https://login.microsoftonline.com", shape_https, ENTRA_TYPES,
-	    "Where tokens are asked for."),
+	    "Where tokens are asked for; a managed identity asks its machine instead. Sovereign clouds have their own, "
+	    "such as `https://login.microsoftonline.us`."),
 	AUTH("auth.scope", scope, "https://cognitiveservices.azure.com/.default", shape_plain, ENTRA_TYPES,
-	    "What tokens are asked for."),
+	    "What tokens are asked for; sovereign clouds have their own, such as "
+	    "`https://cognitiveservices.azure.us/.default`."),
 	{ .path = "deployments",
 	    .type = FIELD_MAP,
 	    .minimum = 1,

@@ -89,7 +89,7 @@ retry_judge(const struct outcome *outcome, uint64_t server_error_ms)
 	case OUTCOME_TLS:
 		return rest_and_retry(REST_BACKEND, REST_UNREACHABLE, server_error_ms);
 	case OUTCOME_NO_TOKEN:
-		return rest_and_retry(REST_BACKEND, REST_CREDENTIALS, server_error_ms);
+		return rest_and_retry(REST_BACKEND, REST_NO_TOKEN, server_error_ms);
 	case OUTCOME_TIMEOUT:
 	case OUTCOME_RESET:
 	case OUTCOME_GARBLED:

@@ -58,7 +58,8 @@ back_at(const struct candidate *candidate, uint64_t now_ms)
 static bool
 is_misconfigured(const struct candidate *candidate)
 {
-	return candidate->reason == REST_CREDENTIALS || candidate->reason == REST_MISSING_DEPLOYMENT;
+	return candidate->reason == REST_CREDENTIALS || candidate->reason == REST_NO_TOKEN ||
+	    candidate->reason == REST_MISSING_DEPLOYMENT;
 }
 
 /* Whether to try a rather than b, when all rest for errors. */

@@ -98,6 +98,19 @@ rest_succeeded(struct rest *rest, uint64_t now_ms)
 	return false;
 }
 
+bool
+rest_forgive(struct rest *rest, enum rest_reason reason)
+{
+	uint64_t current = atomic_load_explicit(&rest->word, memory_order_relaxed);
+
+	while (current != 0 && (current & REASON_MASK) == (uint64_t)reason) {
+		if (atomic_compare_exchange_weak_explicit(&rest->word, &current, 0, memory_order_relaxed,
+			memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
 void
 rest_attempt_began(struct rest *rest)
 {
@@ -131,6 +144,8 @@ rest_reason_name(enum rest_reason reason)
 		return "unreachable";
 	case REST_CREDENTIALS:
 		return "credentials refused";
+	case REST_NO_TOKEN:
+		return "no token";
 	case REST_MISSING_DEPLOYMENT:
 		return "missing deployment";
 	}

@@ -83,6 +83,16 @@ remedy(const struct attempt *attempt, enum rest_reason reason)
 	char safe[LOG_TEXT_SAFE_SIZE], safe_own[LOG_TEXT_SAFE_SIZE];
 	struct slice name = slice_of(exchange->deployment, exchange->deployment_length), own = name;
 
+	if (reason == REST_CREDENTIALS && attempt->via->identity != NULL) {
+		log_record(LOG_ERROR, "credentials_refused",
+		    LOG_FIELDS(LOG_STRING("backend", config->name),
+			LOG_STRING("identity", identity_describe(attempt->via->identity))),
+		    "Backend %s refuses the token of %s (%u): give it the role \"Cognitive Services OpenAI User\" on "
+		    "that "
+		    "resource, and check backends[].auth.client_id and .scope of %s; it rests meanwhile",
+		    config->name, identity_describe(attempt->via->identity), attempt->status, config->name);
+		return;
+	}
 	if (reason == REST_CREDENTIALS) {
 		log_record(LOG_ERROR, "credentials_refused", LOG_FIELDS(LOG_STRING("backend", config->name)),
 		    "Backend %s refuses its credentials (%u): check backends[].auth of %s; it rests meanwhile",

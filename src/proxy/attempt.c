@@ -15,6 +15,7 @@
 #include "proxy/measure.h"
 #include "proxy/proxy.h"
 #include "proxy/relay.h"
+#include "proxy/token.h"
 
 static void on_ready(void *owner);
 static void on_failed(void *owner, enum upstream_failure failure, const char *reason);
@@ -101,6 +102,8 @@ attempt_end(struct attempt *attempt, bool reuse, uint64_t now_ms)
 		return;
 	attempt->phase = ATTEMPT_OVER;
 	timer_clear(attempt->worker->wheel, &attempt->timer);
+	if (attempt->via->identity != NULL)
+		token_forget(attempt);
 	give_probes_back(attempt);
 	measure_attempt_length(attempt, now_ms);
 	rest_attempt_ended(&attempt->via->state->whole);
@@ -137,6 +140,9 @@ next_deadline(const struct attempt *attempt)
 	if (exchange->state == TRYING)
 		deadline_ms = sooner(deadline_ms, exchange->started_ms, timeouts->request_ms);
 	switch (attempt->phase) {
+	case ATTEMPT_TOKEN:
+		return deadline_ms == 0 || attempt->token_until_ms < deadline_ms ? attempt->token_until_ms
+										 : deadline_ms;
 	case ATTEMPT_CONNECTING: /* the connection has its own clock */
 	case ATTEMPT_OVER:
 		return deadline_ms;
@@ -221,6 +227,8 @@ on_timer(void *owner, uint64_t now_ms)
 	attempt->blameless = exchange->state == TRYING && is_over(exchange->started_ms, timeouts->request_ms, now_ms);
 	if (attempt->blameless)
 		fail(attempt, OUTCOME_TIMEOUT, "request_ms is over", now_ms);
+	else if (attempt->phase == ATTEMPT_TOKEN)
+		token_deadline(attempt, now_ms);
 	else if (attempt->phase == ATTEMPT_BODY)
 		body_deadline(attempt, now_ms);
 	else if (is_over(attempt->request_done_ms, timeouts->response_ms, now_ms))
@@ -508,7 +516,6 @@ void
 attempt_begin(struct exchange *exchange, size_t backend, bool probes_pair, bool probes_whole, uint64_t now_ms)
 {
 	struct attempt *attempt = memory_take_zeroed(1, sizeof(*attempt));
-	bool ready = false;
 	uint16_t number;
 
 	attempt->exchange = exchange;
@@ -517,6 +524,7 @@ attempt_begin(struct exchange *exchange, size_t backend, bool probes_pair, bool 
 	attempt->via = &exchange->fleet->backends[backend];
 	attempt->probes_pair = probes_pair;
 	attempt->probes_whole = probes_whole;
+	attempt->renewed = exchange->refused_token != 0 && exchange->refused_backend == backend;
 	attempt->started_ms = now_ms;
 	exchange->attempt = attempt;
 	timer_init(&attempt->timer, on_timer, attempt);
@@ -530,6 +538,25 @@ attempt_begin(struct exchange *exchange, size_t backend, bool probes_pair, bool 
 	if (attempt->pair != NULL)
 		rest_attempt_began(attempt->pair);
 	write_head(attempt);
+	if (attempt->via->identity == NULL || token_obtain(attempt, now_ms))
+		attempt_connect(attempt, now_ms);
+	else
+		attempt_watch(attempt, now_ms);
+}
+
+void
+attempt_fail_without_token(struct attempt *attempt, uint64_t now_ms)
+{
+	fail(attempt, OUTCOME_NO_TOKEN, "its identity has no token", now_ms);
+}
+
+void
+attempt_connect(struct attempt *attempt, uint64_t now_ms)
+{
+	struct exchange *exchange = attempt->exchange;
+	bool ready = false;
+
+	attempt->phase = ATTEMPT_CONNECTING;
 	write_framing(attempt);
 	attempt->total = attempt->head.length + exchange->upstream_lines.length + 2 +
 	    (exchange->uploading ? 0 : body_length(attempt));

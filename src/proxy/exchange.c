@@ -17,6 +17,7 @@
 #include "proxy/client.h"
 #include "proxy/measure.h"
 #include "proxy/proxy.h"
+#include "proxy/token.h"
 
 /* A probe's lease lasts this much longer than anything that ends it; it only matters if an end were ever missed. */
 #define PROBE_LEASE_SPARE_MS 60000U
@@ -510,16 +511,37 @@ note_error(const struct attempt *attempt, const char *outcome, const char *reaso
 	backend_state_note_error(attempt->via->state, text);
 }
 
+/* The same backend once more, with a fresh token: free, since the backend has executed nothing. */
+static void
+try_fresh_token(struct attempt *attempt, uint64_t now_ms)
+{
+	struct exchange *exchange = attempt->exchange;
+	size_t backend = attempt->backend;
+	bool probes_pair = attempt->probes_pair, probes_whole = attempt->probes_whole;
+
+	exchange_note_attempt(exchange, attempt, NULL, 0);
+	buffer_free(&exchange->held);
+	buffer_free(&exchange->answer_lines);
+	attempt->probes_pair = attempt->probes_whole = false; /* the next one goes on with them */
+	attempt_end(attempt, attempt->reusable, now_ms);
+	attempt_begin(exchange, backend, probes_pair, probes_whole, now_ms);
+}
+
 void
 exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, const char *reason, uint64_t now_ms)
 {
 	struct exchange *exchange = attempt->exchange;
 	const struct config *config = exchange->fleet->config;
 	struct verdict verdict = retry_judge(outcome, config->server_error_ms);
+	bool refused = outcome->kind == OUTCOME_ANSWERED && outcome->status == 401;
 	char name[OUTCOME_NAME_SIZE];
 	uint64_t rest_ms;
 	bool answered = outcome->kind == OUTCOME_ANSWERED;
 
+	if (refused && token_renew(attempt, now_ms)) {
+		try_fresh_token(attempt, now_ms);
+		return;
+	}
 	/* A pooled connection that the backend closed as we wrote says nothing about the backend's health. */
 	if (outcome->kind == OUTCOME_RESET && attempt->upstream != NULL && attempt->upstream->reused &&
 	    attempt->head_ms == 0)

@@ -41,6 +41,38 @@ find_state(const struct fleet *previous, const struct config_backend *backend)
 	return backend_state_new(backend->name, backend->url);
 }
 
+static bool
+is_keyless(enum auth_type type)
+{
+	return type != AUTH_PASSTHROUGH && type != AUTH_API_KEY;
+}
+
+static bool
+auth_equals(const struct config_auth *a, const struct config_auth *b)
+{
+	return a->type == b->type && strcmp(a->key, b->key) == 0 && strcmp(a->client_id, b->client_id) == 0 &&
+	    strcmp(a->tenant_id, b->tenant_id) == 0 && strcmp(a->client_secret, b->client_secret) == 0 &&
+	    strcmp(a->authority_host, b->authority_host) == 0 && strcmp(a->scope, b->scope) == 0;
+}
+
+/* Whether the backend, known before, is now sent other credentials. */
+static bool
+has_new_credentials(const struct fleet *previous, const struct fleet_backend *backend)
+{
+	for (size_t i = 0; previous != NULL && i < previous->count; i++)
+		if (previous->backends[i].state == backend->state)
+			return !auth_equals(&previous->backends[i].config->auth, &backend->config->auth);
+	return false;
+}
+
+/* Its rest for credentials that were refused, or missing, has lost its reason. */
+static void
+forgive(struct backend_state *state)
+{
+	(void)rest_forgive(&state->whole, REST_CREDENTIALS);
+	(void)rest_forgive(&state->whole, REST_NO_TOKEN);
+}
+
 static struct quota *
 find_quota(const struct fleet *previous, const char *name)
 {
@@ -101,8 +133,8 @@ number_deployments(struct fleet *fleet)
 }
 
 struct fleet *
-fleet_new(struct config *config, const struct fleet *previous, const struct fleet_tables *tables, char *fault,
-    size_t fault_size)
+fleet_new(struct config *config, const struct fleet *previous, const struct fleet_tables *tables,
+    struct identities *identities, char *fault, size_t fault_size)
 {
 	struct fleet *fleet = memory_take_zeroed(1, sizeof(*fleet));
 
@@ -142,6 +174,10 @@ fleet_new(struct config *config, const struct fleet *previous, const struct flee
 		backend->resource = hash_bytes(slice_from(backend->config->url), 0);
 		backend->label =
 		    (uint16_t)deployment_add_configured(tables->backends, slice_from(backend->config->name));
+		if (has_new_credentials(previous, backend))
+			forgive(backend->state);
+		if (is_keyless(backend->config->auth.type))
+			backend->identity = identity_get(identities, &backend->config->auth);
 		write_own_lines(backend);
 		fleet->count = i + 1;
 	}
@@ -174,6 +210,7 @@ fleet_release(struct fleet **fleet)
 	for (size_t i = 0; i < gone->count; i++) {
 		backend_state_release(&gone->backends[i].state);
 		endpoint_release(&gone->backends[i].endpoint);
+		identity_release(&gone->backends[i].identity);
 		if (gone->backends[i].own_lines.data != NULL)
 			explicit_bzero(gone->backends[i].own_lines.data, gone->backends[i].own_lines.length);
 		buffer_free(&gone->backends[i].own_lines);

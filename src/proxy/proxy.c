@@ -13,6 +13,7 @@
 #include "net/upstream.h"
 #include "proxy/client.h"
 #include "proxy/cores.h"
+#include "proxy/token.h"
 
 /* Descriptors that are no connections: listeners, epoll, logs, files read while reloading. */
 #define DESCRIPTORS_SPARE 64U
@@ -105,8 +106,9 @@ proxy_new(struct config *config, char *fault, size_t fault_size)
 	proxy->pins = pin_table_new();
 	random_seed_from_system(&random);
 	proxy->pin_seed = random_next(&random);
+	proxy->identities = identities_new(token_on_news, proxy);
 	proxy->memory_cap = container_memory_cap();
-	proxy->fleet = fleet_new(config, NULL, &proxy->tables, fault, fault_size);
+	proxy->fleet = fleet_new(config, NULL, &proxy->tables, proxy->identities, fault, fault_size);
 	if (proxy->fleet == NULL) {
 		proxy_free(&proxy);
 		return NULL;
@@ -157,6 +159,8 @@ proxy_start(struct proxy *proxy, struct event_base *main_base, char *fault, size
 	proxy->listener = listener_new(&settings, fault, fault_size);
 	if (proxy->listener == NULL)
 		return false;
+	if (!identities_start(proxy->identities, fault, fault_size))
+		return false;
 	if (!resolver_start(on_resolved, proxy)) {
 		snprintf(fault, fault_size, "no thread for looking up names can be started");
 		return false;
@@ -193,10 +197,12 @@ take_fleet(struct worker *worker, void *argument)
 bool
 proxy_reload(struct proxy *proxy, struct config *config, char *fault, size_t fault_size)
 {
-	struct fleet *fleet = fleet_new(config, proxy->fleet, &proxy->tables, fault, fault_size);
+	struct fleet *fleet = fleet_new(config, proxy->fleet, &proxy->tables, proxy->identities, fault, fault_size);
 
-	if (fleet == NULL)
+	if (fleet == NULL || !identities_start(proxy->identities, fault, fault_size)) {
+		fleet_release(&fleet);
 		return false;
+	}
 	for (unsigned i = 0; i < proxy->worker_count; i++)
 		worker_post(proxy->workers[i], take_fleet, fleet_share(fleet));
 	fleet_release(&proxy->fleet);
@@ -282,11 +288,13 @@ proxy_free(struct proxy **proxy)
 	for (unsigned i = 0; i < gone->worker_count; i++)
 		worker_join(gone->workers[i]);
 	resolver_stop();
+	identities_stop(gone->identities);
 	listener_free(&gone->listener);
 	for (unsigned i = 0; i < gone->worker_count; i++)
 		free_worker(&gone->workers[i]);
 	free(gone->workers);
 	fleet_release(&gone->fleet);
+	identities_free(&gone->identities);
 	deployment_table_free(&gone->tables.deployments);
 	deployment_table_free(&gone->tables.backends);
 	deployment_table_free(&gone->tables.clients);

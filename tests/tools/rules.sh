@@ -29,7 +29,7 @@ report "a call that has no place on what a stranger sent" \
 report "an unfinished place" "$(lines '\b(TODO|FIXME|XXX|HACK)\b' src include)"
 
 # A room includes only rooms above it: below(room) lists what it may see, beside itself.
-for room in base http policy config net proxy identity admin sim bench; do
+for room in base http policy config net identity proxy admin sim bench; do
 	case $room in
 	base) allowed='base' ;;
 	http) allowed='base|http' ;;
