@@ -247,6 +247,9 @@ def test_only_a_daemon_with_identities_loads_libcurl(stage):
     loaded = []
     for daemon in (keyed, keyless):
         daemon.post(CHAT_PATH, {"messages": []})
-        with open(f"/proc/{daemon.process.pid}/maps", encoding="ascii") as maps:
-            loaded.append("libcurl" in maps.read())
+        try:
+            with open(f"/proc/{daemon.process.pid}/maps", encoding="ascii") as maps:
+                loaded.append("libcurl" in maps.read())
+        except PermissionError:
+            pytest.skip("the daemon lets nobody but root look at its memory map")
     assert loaded == [False, True]
