@@ -13,6 +13,12 @@
  *	    "region": "East US",
  *	    "keep_alive_ms": 0,           an idle connection is closed after this time; 0: never
  *	    "tls": { "certificate_file": "", "private_key_file": "" },
+ *	    "tokens_of": "",              the name of a resource that is a token endpoint: its tokens are taken, and no other
+ *	    "identity": {                 makes the resource a token endpoint (managed identity and Entra ID, see sim/identity.h)
+ *	      "lifetime_s": 3600,         of its tokens
+ *	      "header": "",               the X-IDENTITY-HEADER that is wanted; "": any
+ *	      "client_secret": ""         what an application must know; "": anything
+ *	    },
  *	    "deployments": { "gpt-4o": {
  *	      "model": "gpt-4o",          as the answers name it; the deployment's name when absent
  *	      "tokens_per_minute": 0,     0: no limit
@@ -66,6 +72,11 @@ struct sim_resource_config {
 	uint64_t keep_alive_ms;
 	char *certificate_file; /* "": plain HTTP */
 	char *private_key_file;
+	char *tokens_of; /* "": nobody's */
+	bool is_issuer;
+	uint64_t token_lifetime_s;
+	char *identity_header;
+	char *client_secret;
 	struct sim_deployment_config *deployments;
 	size_t deployment_count;
 };

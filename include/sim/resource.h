@@ -16,6 +16,7 @@
 #include "sim/answer.h"
 #include "sim/call.h"
 #include "sim/config.h"
+#include "sim/identity.h"
 #include "sim/limiter.h"
 #include "sim/route.h"
 
@@ -55,6 +56,8 @@ struct sim_stored_file {
 
 struct sim_resource {
 	const struct sim_resource_config *config;
+	struct sim_issuer *issuer;       /* its own, when it is a token endpoint; else NULL */
+	const struct sim_issuer *trusts; /* whose tokens it takes; NULL: nobody's */
 	struct sim_deployment *deployments;
 	struct random random;
 	struct sim_counts counts;

@@ -16,7 +16,8 @@
 static const char *const top_keys[] = { "seed", "log", "record", "control", "resources", "faults", NULL };
 static const char *const control_keys[] = { "address", "port", NULL };
 static const char *const resource_keys[] = { "name", "address", "port", "api_key", "region", "keep_alive_ms", "tls",
-	"deployments", NULL };
+	"tokens_of", "identity", "deployments", NULL };
+static const char *const identity_keys[] = { "lifetime_s", "header", "client_secret", NULL };
 static const char *const tls_keys[] = { "certificate_file", "private_key_file", NULL };
 static const char *const deployment_keys[] = { "model", "tokens_per_minute", "requests_per_minute", "token_window_ms",
 	"request_window_ms", "ptu", "latency", "completion_tokens", "context_tokens", NULL };
@@ -120,6 +121,17 @@ read_tls(struct sim_reader *reader, const json_t *object, const char *path, stru
 }
 
 static void
+read_identity(struct sim_reader *reader, const json_t *object, const char *path, struct sim_resource_config *resource)
+{
+	if (object != NULL)
+		sim_reader_keys(reader, object, path, identity_keys);
+	resource->is_issuer = object != NULL;
+	resource->token_lifetime_s = sim_reader_u64(reader, object, path, "lifetime_s", 3600, MILLISECONDS_MAX);
+	resource->identity_header = sim_reader_text(reader, object, path, "header", "");
+	resource->client_secret = sim_reader_text(reader, object, path, "client_secret", "");
+}
+
+static void
 read_resource(struct sim_reader *reader, const json_t *object, size_t index, struct sim_resource_config *resource)
 {
 	char path[PATH_SIZE];
@@ -135,6 +147,8 @@ read_resource(struct sim_reader *reader, const json_t *object, size_t index, str
 	check_printable(reader, path, resource->region);
 	resource->keep_alive_ms = sim_reader_u64(reader, object, path, "keep_alive_ms", 0, MILLISECONDS_MAX);
 	read_tls(reader, json_object_get(object, "tls"), path, resource);
+	resource->tokens_of = sim_reader_text(reader, object, path, "tokens_of", "");
+	read_identity(reader, json_object_get(object, "identity"), path, resource);
 	read_deployments(reader, json_object_get(object, "deployments"), path, resource);
 }
 
@@ -151,6 +165,20 @@ check_unique_names(struct sim_reader *reader, const struct sim_config *config)
 }
 
 static void
+check_issuers(struct sim_reader *reader, const struct sim_config *config)
+{
+	for (size_t i = 0; i < config->resource_count; i++) {
+		const char *name = config->resources[i].tokens_of;
+		bool known = name == NULL || name[0] == '\0';
+
+		for (size_t j = 0; j < config->resource_count && !known; j++)
+			known = config->resources[j].is_issuer && strcmp(config->resources[j].name, name) == 0;
+		if (!known)
+			sim_reader_fail(reader, "resources", "tokens_of: no resource \"%.64s\" has an identity", name);
+	}
+}
+
+static void
 read_resources(struct sim_reader *reader, const json_t *array, struct sim_config *config)
 {
 	if (!json_is_array(array) || json_array_size(array) == 0 || json_array_size(array) > SIM_RESOURCES_MAX) {
@@ -162,6 +190,7 @@ read_resources(struct sim_reader *reader, const json_t *array, struct sim_config
 	for (size_t i = 0; i < config->resource_count; i++)
 		read_resource(reader, json_array_get(array, i), i, &config->resources[i]);
 	check_unique_names(reader, config);
+	check_issuers(reader, config);
 }
 
 static void
@@ -217,6 +246,9 @@ free_resource(struct sim_resource_config *resource)
 	free(resource->address);
 	free(resource->api_key);
 	free(resource->region);
+	free(resource->tokens_of);
+	free(resource->identity_header);
+	free(resource->client_secret);
 	free(resource->certificate_file);
 	free(resource->private_key_file);
 }

@@ -4,6 +4,7 @@
  *	GET /faults		what is installed
  *	POST /faults		installs one (an object) or several (an array); see sim/fault.h
  *	DELETE /faults		removes all
+ *	POST /revoke		refuses all tokens that were issued so far
  *	POST /reset		removes faults, forgets counts, quotas used, stored responses and files, and the last requests
  */
 #include "sim/server.h"
@@ -108,6 +109,14 @@ reset(struct sim_server *server)
 		sim_resource_reset(server->resources[i]);
 }
 
+static void
+revoke(struct sim_server *server)
+{
+	for (size_t i = 0; i < server->config->resource_count; i++)
+		if (server->resources[i]->issuer != NULL)
+			sim_issuer_revoke(server->resources[i]->issuer);
+}
+
 void
 sim_control_answer(struct sim_server *server, const struct request_head *head, struct slice path, struct slice body,
     struct sim_answer *answer)
@@ -123,11 +132,14 @@ sim_control_answer(struct sim_server *server, const struct request_head *head, s
 	} else if (faults && head->method_id == METHOD_DELETE) {
 		sim_faults_clear(&server->faults);
 		answer_json(answer, json_array());
+	} else if (slice_equals(path, SLICE("/revoke")) && head->method_id == METHOD_POST) {
+		revoke(server);
+		answer_json(answer, json_object());
 	} else if (slice_equals(path, SLICE("/reset")) && head->method_id == METHOD_POST) {
 		reset(server);
 		answer_json(answer, json_object());
 	} else {
 		sim_answer_error(answer, 404, "404",
-		    "There are GET /stats, GET, POST and DELETE /faults, and POST /reset.");
+		    "There are GET /stats, GET, POST and DELETE /faults, POST /revoke and POST /reset.");
 	}
 }

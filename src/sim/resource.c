@@ -20,6 +20,8 @@ sim_resource_new(const struct sim_resource_config *config, uint64_t seed)
 		resource->deployments[i].config = &config->deployments[i];
 		sim_limiter_init(&resource->deployments[i].limiter, &config->deployments[i].quota);
 	}
+	if (config->is_issuer)
+		resource->issuer = memory_take_zeroed(1, sizeof(*resource->issuer));
 	random_seed(&resource->random, hash_bytes(slice_from(config->name), seed));
 	return resource;
 }
@@ -43,6 +45,7 @@ sim_resource_free(struct sim_resource **resource)
 	if (*resource == NULL)
 		return;
 	forget_stored(*resource);
+	free((*resource)->issuer);
 	free((*resource)->deployments);
 	free(*resource);
 	*resource = NULL;
@@ -133,18 +136,21 @@ sim_resource_begin_answer(struct sim_resource *resource, struct sim_exchange *ex
 }
 
 static bool
-key_fits(const struct sim_resource *resource, const struct headers *headers)
+key_fits(const struct sim_resource *resource, const struct headers *headers, int64_t unix_ms)
 {
-	struct slice key = slice_from(resource->config->api_key);
+	struct slice key = slice_from(resource->config->api_key), token;
 	const struct header *given = headers_find(headers, HEADER_API_KEY);
 
-	if (key.length == 0)
+	if (key.length == 0 && resource->trusts == NULL)
 		return true;
 	if (given != NULL)
-		return slice_equals(given->value, key);
+		return key.length > 0 && slice_equals(given->value, key);
 	given = headers_find(headers, HEADER_AUTHORIZATION);
-	return given != NULL && slice_starts_with_nocase(given->value, SLICE("Bearer ")) &&
-	    slice_equals(slice_trim(slice_skip(given->value, 7)), key);
+	if (given == NULL || !slice_starts_with_nocase(given->value, SLICE("Bearer ")))
+		return false;
+	token = slice_trim(slice_skip(given->value, 7));
+	return (key.length > 0 && slice_equals(token, key)) ||
+	    (resource->trusts != NULL && sim_issuer_knows(resource->trusts, token, unix_ms));
 }
 
 static unsigned
@@ -171,7 +177,7 @@ head_is_fit(struct sim_resource *resource, struct sim_exchange *exchange, struct
 {
 	const struct headers *headers = &exchange->head->headers;
 
-	if (!key_fits(resource, headers)) {
+	if (!key_fits(resource, headers, exchange->unix_ms)) {
 		sim_answer_error(answer, 401, "401",
 		    "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid "
 		    "key for "
@@ -369,6 +375,10 @@ answer_inference(struct sim_resource *resource, struct sim_exchange *exchange, s
 void
 sim_resource_answer(struct sim_resource *resource, struct sim_exchange *exchange, struct sim_answer *answer)
 {
+	if (resource->issuer != NULL) {
+		sim_identity_answer(resource, exchange, answer);
+		return;
+	}
 	sim_resource_begin_answer(resource, exchange, answer);
 	if (!head_is_fit(resource, exchange, answer))
 		return;

@@ -198,6 +198,19 @@ on_reap(evutil_socket_t fd, short events, void *context)
 	sim_connections_reap(context);
 }
 
+/* Each resource finds the one whose tokens it takes. */
+static void
+trust_issuers(struct sim_server *server)
+{
+	for (size_t i = 0; i < server->config->resource_count; i++) {
+		const char *name = server->config->resources[i].tokens_of;
+
+		for (size_t j = 0; j < server->config->resource_count && name[0] != '\0'; j++)
+			if (strcmp(server->config->resources[j].name, name) == 0)
+				server->resources[i]->trusts = server->resources[j]->issuer;
+	}
+}
+
 struct sim_server *
 sim_server_new(const struct sim_config *config, char *fault, size_t fault_size)
 {
@@ -214,6 +227,7 @@ sim_server_new(const struct sim_config *config, char *fault, size_t fault_size)
 	server->resources = memory_take_zeroed(config->resource_count, sizeof(struct sim_resource *));
 	for (size_t i = 0; i < config->resource_count; i++)
 		server->resources[i] = sim_resource_new(&config->resources[i], config->seed);
+	trust_issuers(server);
 	server->listener_count = config->resource_count + (config->has_control ? 1 : 0);
 	server->listeners = memory_take_zeroed(server->listener_count, sizeof(*server->listeners));
 	for (size_t i = 0; i < server->listener_count; i++) {

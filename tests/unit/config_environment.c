@@ -84,6 +84,21 @@ variables_become_a_configuration(void **state)
 }
 
 static void
+no_key_means_the_managed_identity(void **state)
+{
+	static const char *const environment[] = { "BACKEND_1_URL=https://a", "AZURE_CLIENT_ID=1234-abcd", NULL };
+	struct config_faults faults = { NULL, 0 };
+	struct config *config = load(environment, &faults);
+
+	(void)state;
+	config_faults_print(&faults, stderr);
+	assert_non_null(config);
+	assert_int_equal(config->backends[0].auth.type, AUTH_MANAGED_IDENTITY);
+	assert_string_equal(config->backends[0].auth.client_id, "1234-abcd");
+	config_release(&config);
+}
+
+static void
 empty_variables_count_as_not_set(void **state)
 {
 	static const char *const environment[] = { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k",
@@ -105,9 +120,6 @@ empty_variables_count_as_not_set(void **state)
 static const struct {
 	const char *behaviour, *variables[VARIABLES_MAX], *path, *text;
 } rows[] = {
-	{ "no key means an identity, which comes later", { "BACKEND_1_URL=https://a" }, "BACKEND_1_APIKEY",
-	    "is not set, which stands for managed_identity: auth.type \"managed_identity\" is not available in this "
-	    "version" },
 	{ "a URL that is none, not shown", { "BACKEND_1_URL=sekrit", "BACKEND_1_APIKEY=k" }, "BACKEND_1_URL",
 	    "must begin with https://" },
 	{ "no URL", { "BACKEND_1_URL=https://a", "BACKEND_1_APIKEY=k", "BACKEND_3_APIKEY=sekrit" }, "BACKEND_3_URL",
@@ -192,6 +204,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_form_is_found_by_a_url),
 		cmocka_unit_test(variables_become_a_configuration),
+		cmocka_unit_test(no_key_means_the_managed_identity),
 		cmocka_unit_test(empty_variables_count_as_not_set),
 		cmocka_unit_test(each_fault_names_its_variable),
 	};

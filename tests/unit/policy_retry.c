@@ -41,6 +41,10 @@
 	{ \
 		.retry = true, .scope = REST_BACKEND, .reason = REST_UNREACHABLE, .rest_ms = SERVER_ERROR_MS \
 	}
+#define NO_TOKEN \
+	{ \
+		.retry = true, .scope = REST_BACKEND, .reason = REST_NO_TOKEN, .rest_ms = SERVER_ERROR_MS \
+	}
 #define CREDENTIALS \
 	{ \
 		.retry = true, .scope = REST_BACKEND, .reason = REST_CREDENTIALS, .rest_ms = SERVER_ERROR_MS \
@@ -110,7 +114,7 @@ static const struct {
 
 	{ "no connection", { .kind = OUTCOME_CONNECT }, UNREACHABLE },
 	{ "no TLS", { .kind = OUTCOME_TLS }, UNREACHABLE },
-	{ "no token", { .kind = OUTCOME_NO_TOKEN, .injected_credentials = true }, CREDENTIALS },
+	{ "no token", { .kind = OUTCOME_NO_TOKEN, .injected_credentials = true }, NO_TOKEN },
 	{ "a reset before anything was sent is safe", { .kind = OUTCOME_RESET }, SERVER_ERROR },
 	{ "a reset after the request is not", { .kind = OUTCOME_RESET, .request_sent = true }, UNSAFE },
 	{ "a time-out before anything was sent is safe", { .kind = OUTCOME_TIMEOUT }, SERVER_ERROR },

@@ -129,6 +129,7 @@ names_reasons(void **state)
 	assert_string_equal(rest_reason_name(REST_SERVER_ERROR), "server error");
 	assert_string_equal(rest_reason_name(REST_UNREACHABLE), "unreachable");
 	assert_string_equal(rest_reason_name(REST_CREDENTIALS), "credentials refused");
+	assert_string_equal(rest_reason_name(REST_NO_TOKEN), "no token");
 	assert_string_equal(rest_reason_name(REST_MISSING_DEPLOYMENT), "missing deployment");
 }
 

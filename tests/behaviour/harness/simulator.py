@@ -15,14 +15,16 @@ class Simulator:
     """Running resources with these deployments; see include/sim/config.h for what a deployment may say.
 
     resources	name → deployments
+    settings_of	name → what else its resource says
     """
 
-    def __init__(self, resources, **settings):
+    def __init__(self, resources, settings_of=None, **settings):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="aoai-sim-"))
         path = self.directory / "simulator.json"
         path.write_text(json.dumps({
             "record": 0, "control": {"port": 0}, **settings,
-            "resources": [{"name": name, "deployments": deployments} for name, deployments in resources.items()]}))
+            "resources": [{"name": name, "deployments": deployments, **(settings_of or {}).get(name, {})}
+                          for name, deployments in resources.items()]}))
         self.errors = self.directory / "stderr"
         with open(self.errors, "wb") as errors:
             self.process = subprocess.Popen([program("AOAI_SIM", "aoai-sim"), "--config", str(path), "--print-ports"],
