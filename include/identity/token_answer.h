@@ -5,7 +5,7 @@
  * {error: {code, message}} or {message}. Pure; safe from any thread.
  *
  *	struct token_answer answer;
- *	token_answer_read(status, body, now_unix_ms, &answer);
+ *	token_answer_read(status, body, now_unix_ms, took_ms, &answer);
  *	if (answer.verdict == TOKEN_GRANTED) ... answer.token, answer.lifetime_ms ...
  *	token_answer_free(&answer);
  */
@@ -37,9 +37,11 @@ struct token_answer {
 	char reason[TOKEN_REASON_SIZE]; /* why not, escaped for the log; "" if granted */
 };
 
-/* Reads an answer. now_unix_ms: the wall clock, for ends given as a moment. Never fails: what cannot be read counts as
+/* Reads an answer. now_unix_ms: the wall clock, for ends given as a moment. took_ms: since the question; a life given as a
+ * span may have begun as early as that. Never fails: what cannot be read counts as
  * TOKEN_LATER. The caller ends it with token_answer_free(). */
-void token_answer_read(unsigned status, struct slice body, int64_t now_unix_ms, struct token_answer *out);
+void token_answer_read(unsigned status, struct slice body, int64_t now_unix_ms, uint64_t took_ms,
+    struct token_answer *out);
 /* Wipes and frees the token. */
 void token_answer_free(struct token_answer *answer);
 

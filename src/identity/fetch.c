@@ -153,6 +153,7 @@ start_fetch(struct identity *identity)
 {
 	char fault[FAULT_SIZE] = "";
 
+	identity->asked_ms = clock_now_ms();
 	if (!token_request_make(&identity->source, &identity->request, fault, sizeof(fault)))
 		fail(identity, fault);
 	else if (!begin_transfer(identity))
@@ -178,7 +179,8 @@ finish_fetch(struct identity *identity, CURLcode result)
 	}
 	(void)curl->easy_getinfo(identity->easy, CURLINFO_RESPONSE_CODE, &status);
 	(void)curl->easy_getinfo(identity->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
-	token_answer_read((unsigned)status, buffer_slice(&identity->body), clock_unix_ms(), &answer);
+	token_answer_read((unsigned)status, buffer_slice(&identity->body), clock_unix_ms(),
+	    clock_now_ms() - identity->asked_ms, &answer);
 	if (retry_after_s < 0 || retry_after_s > 86400)
 		retry_after_s = retry_after_s < 0 ? 0 : 86400;
 	conclude(identity, &answer, (uint64_t)retry_after_s * 1000);

@@ -34,6 +34,7 @@ struct identity {
 	struct identity_counts counts;
 
 	/* The fetch under way: the thread's alone. */
+	uint64_t asked_ms;
 	CURL *easy;
 	struct curl_slist *fields;
 	struct token_request request;

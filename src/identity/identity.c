@@ -13,6 +13,8 @@
 /* A token that was fetched because a backend refused the one before is not replaced for the same reason this soon: the
  * fault is elsewhere (a role that is missing), and the endpoint must not be stormed. */
 #define RENEW_LEAST_MS 30000U
+/* A token is sent no longer than until this long before its end: a request is on its way for a while. */
+#define MARGIN_MOST_MS 1000U
 
 /* ---- all of them ----------------------------------------------------------------------------------------------- */
 
@@ -221,6 +223,7 @@ identity_refused(struct identity *identity, uint64_t generation, uint64_t now_ms
 static void
 take_token(struct identity *identity, const struct token_answer *answer, uint64_t now_ms)
 {
+	uint64_t margin_ms = answer->lifetime_ms / 10 < MARGIN_MOST_MS ? answer->lifetime_ms / 10 : MARGIN_MOST_MS;
 	struct buffer line = { 0 };
 
 	buffer_reserve_exactly(&line, answer->token.length + 64);
@@ -232,7 +235,7 @@ take_token(struct identity *identity, const struct token_answer *answer, uint64_
 	buffer_free(&identity->line);
 	identity->line = line;
 	identity->generation++;
-	identity->expires_ms = now_ms + answer->lifetime_ms;
+	identity->expires_ms = now_ms + answer->lifetime_ms - margin_ms;
 	identity->fetch_at_ms = token_refresh_at_ms(now_ms, identity->expires_ms);
 	identity->renewed_ms = identity->refused ? now_ms : 0;
 	identity->refused = false;

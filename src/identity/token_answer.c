@@ -243,14 +243,15 @@ take_token(const struct json_want *want, struct token_answer *out)
 }
 
 static bool
-take_lifetime(const struct json_want *on, const struct json_want *in, int64_t now_unix_ms, struct token_answer *out)
+take_lifetime(const struct json_want *on, const struct json_want *in, int64_t now_unix_ms, uint64_t took_ms,
+    struct token_answer *out)
 {
 	int64_t seconds = 0, left_ms;
 
 	if (read_moment(on, true, &seconds))
 		left_ms = seconds * 1000 - now_unix_ms;
 	else if (read_moment(in, false, &seconds))
-		left_ms = seconds * 1000;
+		left_ms = seconds * 1000 - (int64_t)took_ms;
 	else
 		return false;
 	if (left_ms <= 0)
@@ -260,7 +261,7 @@ take_lifetime(const struct json_want *on, const struct json_want *in, int64_t no
 }
 
 static const char *
-read_grant(struct slice body, int64_t now_unix_ms, struct token_answer *out)
+read_grant(struct slice body, int64_t now_unix_ms, uint64_t took_ms, struct token_answer *out)
 {
 	struct json_want wants[] = {
 		{ .key = SLICE("access_token") },
@@ -276,14 +277,14 @@ read_grant(struct slice body, int64_t now_unix_ms, struct token_answer *out)
 		return "its token is no Bearer token";
 	if (!take_token(&wants[0], out))
 		return "it answered 200 without a usable access_token";
-	if (!take_lifetime(&wants[1], &wants[2], now_unix_ms, out))
+	if (!take_lifetime(&wants[1], &wants[2], now_unix_ms, took_ms, out))
 		return "its token has expired already, or has no readable expires_on or expires_in (is the clock "
 		       "right?)";
 	return NULL;
 }
 
 void
-token_answer_read(unsigned status, struct slice body, int64_t now_unix_ms, struct token_answer *out)
+token_answer_read(unsigned status, struct slice body, int64_t now_unix_ms, uint64_t took_ms, struct token_answer *out)
 {
 	const char *fault;
 
@@ -293,7 +294,7 @@ token_answer_read(unsigned status, struct slice body, int64_t now_unix_ms, struc
 		explain(status, body, out);
 		return;
 	}
-	fault = read_grant(body, now_unix_ms, out);
+	fault = read_grant(body, now_unix_ms, took_ms, out);
 	if (fault == NULL)
 		return;
 	token_answer_free(out);

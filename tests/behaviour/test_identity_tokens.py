@@ -35,7 +35,7 @@ def chat_all(port, count, results):
 # ---- refreshing ----------------------------------------------------------------------------------------------------
 
 def test_ten_thousand_requests_over_many_lives_of_a_token_see_no_error_and_one_fetch_each(stage):
-    issuer = issuer_on(stage, life=2, end="seconds")
+    issuer = issuer_on(stage, life=2, slack=1, end="seconds")
     fake = ("Content-Type", "application/json")
     backend = backend_of(stage, issuer, connection=answer_quickly(issuer, fake))
     daemon = stage.daemon([backend.entry(auth=MANAGED)], environment=issuer.app_environment(), workers=2,
@@ -235,7 +235,7 @@ def test_with_nobody_else_the_caller_gets_a_502(stage):
 
 
 def test_while_the_endpoint_is_down_traffic_goes_on_until_the_tokens_true_end(stage):
-    issuer = issuer_on(stage, life=4, end="seconds")
+    issuer = issuer_on(stage, life=4, slack=2, end="seconds")
     backend, other = backend_of(stage, issuer), stage.backend()
     daemon = stage.daemon(keyless_first(backend, other), environment=issuer.app_environment())
     issuer.await_requests(1)

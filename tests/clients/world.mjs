@@ -44,7 +44,8 @@ export const wholeText = 'This answer comes from a simulator: it neither reads n
 // The programs go with the tests, however these end.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
 
-function program(variable, name) {
+/** The path of a program that was built. */
+export function program(variable, name) {
   if (process.env[variable]) return process.env[variable]
   for (const preset of ['debug', 'release']) {
     const path = join(root, 'build', preset, name)
@@ -54,7 +55,7 @@ function program(variable, name) {
 }
 
 /** A child process and what it says, line by line. */
-class Program {
+export class Program {
   constructor(path, args) {
     this.lines = []
     this.errors = ''

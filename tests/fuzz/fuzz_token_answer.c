@@ -15,7 +15,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	body = exact_copy(input_slice(data + 1, size - 1));
-	token_answer_read(statuses[data[0] % 6], slice_of(body, size - 1), INT64_C(1795842000000), &answer);
+	token_answer_read(statuses[data[0] % 6], slice_of(body, size - 1), INT64_C(1795842000000), data[0], &answer);
 	PROMISE(memchr(answer.reason, '\0', sizeof(answer.reason)) != NULL);
 	for (const char *byte = answer.reason; *byte != '\0'; byte++)
 		PROMISE((unsigned char)*byte >= ' ' && *byte != 0x7f);

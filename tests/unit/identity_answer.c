@@ -46,7 +46,7 @@ test_a_grant_is_read_in_all_its_forms(void **state)
 		char *body = exact_copy(grants[i].body, length);
 		struct token_answer answer;
 
-		token_answer_read(200, slice_of(body, length), NOW_S * 1000, &answer);
+		token_answer_read(200, slice_of(body, length), NOW_S * 1000, 0, &answer);
 		CHECK_TEXT(grants[i].behaviour, slice_from(answer.reason), "");
 		CHECK_NUMBER(grants[i].behaviour, answer.verdict, TOKEN_GRANTED);
 		CHECK_NUMBER(grants[i].behaviour, answer.lifetime_ms, grants[i].lifetime_s * 1000);
@@ -111,7 +111,7 @@ test_a_failure_says_what_it_was(void **state)
 		char *body = exact_copy(failures[i].body, length);
 		struct token_answer answer;
 
-		token_answer_read(failures[i].status, slice_of(body, length), NOW_S * 1000, &answer);
+		token_answer_read(failures[i].status, slice_of(body, length), NOW_S * 1000, 0, &answer);
 		CHECK_NUMBER(failures[i].behaviour, answer.verdict, failures[i].verdict);
 		if (slice_find(slice_from(answer.reason), slice_from(failures[i].reason)) < 0)
 			fail_msg("%s: \"%s\" does not say \"%s\"", failures[i].behaviour, answer.reason,
@@ -136,7 +136,7 @@ test_the_longest_token_is_taken_and_a_longer_one_is_not(void **state)
 		for (size_t i = 0; i < TOKEN_MAX_BYTES - 2 + longer; i++)
 			buffer_append_byte(&body, 'a');
 		buffer_append_string(&body, "\"}");
-		token_answer_read(200, buffer_slice(&body), NOW_S * 1000, &answer);
+		token_answer_read(200, buffer_slice(&body), NOW_S * 1000, 0, &answer);
 		assert_int_equal(answer.verdict, longer ? TOKEN_LATER : TOKEN_GRANTED);
 		token_answer_free(&answer);
 	}
@@ -154,10 +154,25 @@ test_a_long_reason_is_cut(void **state)
 	for (size_t i = 0; i < 100000; i++)
 		buffer_append_byte(&body, i % 2 ? 'x' : '\\');
 	buffer_append_string(&body, "\"}");
-	token_answer_read(500, buffer_slice(&body), NOW_S * 1000, &answer);
+	token_answer_read(500, buffer_slice(&body), NOW_S * 1000, 0, &answer);
 	assert_true(strlen(answer.reason) < TOKEN_REASON_SIZE);
 	token_answer_free(&answer);
 	buffer_free(&body);
+}
+
+static void
+test_a_span_counts_from_the_question_and_a_moment_does_not(void **state)
+{
+	struct token_answer answer;
+
+	(void)state;
+	token_answer_read(200, SLICE("{\"access_token\":\"a\",\"expires_in\":60}"), NOW_S * 1000, 1500, &answer);
+	assert_int_equal(answer.lifetime_ms, 58500);
+	token_answer_free(&answer);
+	token_answer_read(200, SLICE("{\"access_token\":\"a\",\"expires_on\":1795842060}"), NOW_S * 1000, 1500,
+	    &answer);
+	assert_int_equal(answer.lifetime_ms, 60000);
+	token_answer_free(&answer);
 }
 
 int
@@ -168,6 +183,7 @@ main(void)
 		cmocka_unit_test(test_a_failure_says_what_it_was),
 		cmocka_unit_test(test_the_longest_token_is_taken_and_a_longer_one_is_not),
 		cmocka_unit_test(test_a_long_reason_is_cut),
+		cmocka_unit_test(test_a_span_counts_from_the_question_and_a_moment_does_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

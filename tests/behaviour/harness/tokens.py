@@ -41,12 +41,14 @@ class Issuer(Backend):
     """Issues tokens token-1, token-2, … to whoever asks in the way of one of the three services.
 
     life	seconds that a token lives
+    slack	seconds for which its end is overlooked: a loaded machine may take long to look at a token
     end		a key of ENDS
     Scripted answers come first, as with any Backend.
     """
 
-    def __init__(self, *script, life=3600, end="text", tls=None, **options):
+    def __init__(self, *script, life=3600, slack=0, end="text", tls=None, **options):
         self.life = life
+        self.slack = slack
         self.end = end
         self.issued = {}  # token → end, in seconds of time.time()
         self.revoked = set()
@@ -84,7 +86,7 @@ class Issuer(Backend):
                 return f"unknown token {authorization!r}"
             if token in self.revoked:
                 return "revoked"
-            return None if time.time() < self.issued[token] else "expired"
+            return None if time.time() < self.issued[token] + self.slack else "expired"
 
     def revoke(self):
         """Every token so far is refused from now on."""
