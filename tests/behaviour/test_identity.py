@@ -9,6 +9,7 @@ import pytest
 
 from harness import answers
 from harness.daemon import CHAT_PATH, program
+from harness.stage import make_config
 from harness.tokens import APP_HEADER, ASSERTION_TYPE, ENDS, RESOURCE, SCOPE, backend_of, issuer_on
 
 MANAGED = {"type": "managed_identity"}
@@ -253,3 +254,19 @@ def test_only_a_daemon_with_identities_loads_libcurl(stage):
         except PermissionError:
             pytest.skip("the daemon lets nobody but root look at its memory map")
     assert loaded == [False, True]
+
+
+@pytest.mark.parametrize("content", [b"no library at all", None], ids=["broken", "without its functions"])
+def test_without_a_usable_libcurl_the_daemon_does_not_start_and_says_why(stage, content):
+    directory = stage.directory()
+    if content is not None:
+        (directory / "libcurl.so.4").write_bytes(content * 10)
+    else:
+        with open("/proc/self/maps", encoding="ascii") as maps:
+            libc = next(line.split()[-1] for line in maps if "/libc.so" in line or "/libm.so" in line)
+        shutil.copy(libc, directory / "libcurl.so.4")
+    daemon = stage.start(make_config([{"url": "http://127.0.0.1:1", "auth": MANAGED}]), ready=False,
+                         environment={"LD_LIBRARY_PATH": str(directory)})
+    assert daemon.wait() == 2
+    daemon.ended()
+    assert "libcurl" in "\n".join(daemon.errors)
