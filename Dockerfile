@@ -17,8 +17,7 @@ RUN cmake -S . -B /build -G Ninja -DCMAKE_BUILD_TYPE=Release -DAOAI_TESTS=OFF &&
 # /etc that libc and OpenSSL read. libcurl is loaded by name when an identity is configured: ldd has to be told. Names are resolved inside libc: no NSS modules are needed.
 RUN set -eu; \
     curl=$(find /usr/lib -name libcurl.so.4 -path "*$(gcc -print-multiarch)*"); \
-    ldd /image/usr/bin/aoai-lb /image/usr/bin/aoai-sim "$curl" | grep -o '/[^ :]*\.so[^ ]*' | sort -u >/build/libraries; \
-    echo "$curl" >>/build/libraries; \
+    ldd /image/usr/bin/aoai-lb /image/usr/bin/aoai-sim "$curl" | grep -o '/[^ :]*\.so[^ :]*' | sort -u >/build/libraries; \
     xargs cp -L --parents -t /image </build/libraries; \
     for library in $(cat /build/libraries); do \
       package=$(dpkg-query -S "*/${library##*/}" | sed 's/:.*//; q'); \
