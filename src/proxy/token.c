@@ -114,7 +114,7 @@ token_renew(struct attempt *attempt, uint64_t now_ms)
 
 /* Each attempt that waits looks again. One that goes on may end others, so the list is begun anew after each. */
 static void
-go_on(struct proxy_worker *own, struct identity *identity)
+go_on(struct proxy_worker *own, const struct identity *identity)
 {
 	uint64_t now_ms = clock_now_ms();
 	struct attempt *next = own->awaiting_token;
