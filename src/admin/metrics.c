@@ -406,6 +406,30 @@ write_connections(struct buffer *out, const struct fleet *fleet)
 	}
 }
 
+/* Backends with the same identity show the same figures. */
+static void
+write_tokens(struct buffer *out, const struct fleet *fleet)
+{
+	static const char *const results[] = { "error", "ok" };
+
+	write_header(out, "token_refreshes_total", "counter", "Fetches of the backend's access token.");
+	for (size_t i = 0; i < fleet->count; i++) {
+		struct identity_counts counts;
+
+		if (fleet->backends[i].identity == NULL)
+			continue;
+		counts = identity_counts(fleet->backends[i].identity);
+		for (unsigned ok = 0; ok < ARRAY_COUNT(results); ok++) {
+			bool any = false;
+
+			buffer_append_string(out, "aoai_lb_token_refreshes_total");
+			write_label(out, "backend", slice_from(fleet->backends[i].config->name), &any);
+			write_label(out, "result", slice_from(results[ok]), &any);
+			write_u64(out, any, ok ? counts.ok : counts.error);
+		}
+	}
+}
+
 /* ---- the process ------------------------------------------------------------------------------------------------ */
 
 static uint64_t
@@ -487,6 +511,7 @@ metrics_write(const struct proxy *proxy, int64_t started_unix_ms, uint64_t now_m
 	    true);
 	write_in_flight(out, fleet);
 	write_connections(out, fleet);
+	write_tokens(out, fleet);
 	write_header(out, "config_reloads_total", "counter", "Reloads of the configuration.");
 	buffer_append_format(out, "aoai_lb_config_reloads_total{result=\"failed\"} %llu\n",
 	    (unsigned long long)proxy->reloads[false]);
