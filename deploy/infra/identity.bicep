@@ -1,0 +1,15 @@
+// The identity of the load balancer: with it the image is pulled and the Azure OpenAI resources are asked. It exists before
+// the container app, so that its roles do, too.
+param name string
+param location string
+param tags object
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+  name: name
+  location: location
+  tags: tags
+}
+
+output id string = identity.id
+output clientId string = identity.properties.clientId
+output principalId string = identity.properties.principalId
