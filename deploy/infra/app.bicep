@@ -95,7 +95,7 @@ var clientEnvironment = hasClientKey ? [
     secretRef: 'client-key'
   }
 ] : []
-var allowedRanges = filter(map(split(allowedIpRanges, ','), range => trim(range)), range => !empty(range))
+var allowedRanges = filter(map(split(allowedIpRanges, ','), cidr => trim(cidr)), cidr => !empty(cidr))
 
 module current 'image.bicep' = {
   name: '${name}-image'
@@ -125,10 +125,10 @@ resource app 'Microsoft.App/containerApps@2024-03-01' = {
         targetPort: port
         transport: 'auto'
         allowInsecure: false
-        ipSecurityRestrictions: [for (range, i) in allowedRanges: {
+        ipSecurityRestrictions: [for (cidr, i) in allowedRanges: {
           name: 'allowed-${i + 1}'
           action: 'Allow'
-          ipAddressRange: range
+          ipAddressRange: cidr
         }]
       }
       registries: [
@@ -153,7 +153,7 @@ resource app 'Microsoft.App/containerApps@2024-03-01' = {
             {
               // A secret that changes makes no new revision; this does.
               name: 'CONFIG_VERSION'
-              value: uniqueString(string(config), clientKey)
+              value: uniqueString(string(config))
             }
           ], clientEnvironment)
           resources: {

@@ -101,6 +101,7 @@ param maxReplicas int = 3
 
 @description('At a stop: seconds for which requests are still accepted, until the ingress has taken notice.')
 @minValue(0)
+@maxValue(60)
 param drainDelaySeconds int = 5
 
 @description('At a stop: seconds that requests under way may still take. The ingress itself ends each after 240 seconds.')
@@ -199,7 +200,7 @@ module logs 'logs.bicep' = {
   }
 }
 
-module environment 'environment.bicep' = {
+module containerAppsEnvironment 'environment.bicep' = {
   name: 'environment'
   scope: resourceGroup
   params: {
@@ -221,7 +222,7 @@ module app 'app.bicep' = {
     location: location
     tags: tags
     exists: appExists
-    environmentId: environment.outputs.id
+    environmentId: containerAppsEnvironment.outputs.id
     registryEndpoint: registry.outputs.endpoint
     identityId: identity.outputs.id
     identityClientId: identity.outputs.clientId
@@ -250,7 +251,7 @@ output SERVICE_AOAI_LB_URI string = app.outputs.url
 output SERVICE_AOAI_LB_IMAGE_NAME string = app.outputs.imageName
 output AZURE_CONTAINER_REGISTRY_ENDPOINT string = registry.outputs.endpoint
 output AZURE_CONTAINER_REGISTRY_NAME string = registry.outputs.name
-output AZURE_CONTAINER_APPS_ENVIRONMENT_NAME string = environment.outputs.name
+output AZURE_CONTAINER_APPS_ENVIRONMENT_NAME string = containerAppsEnvironment.outputs.name
 output AZURE_LOG_ANALYTICS_WORKSPACE_NAME string = logs.outputs.name
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = resourceGroup.name

@@ -36,7 +36,7 @@ resource account 'Microsoft.CognitiveServices/accounts@2024-10-01' = {
 
 // One at a time: the service refuses two changes of one resource at once.
 @batchSize(1)
-resource deployment 'Microsoft.CognitiveServices/accounts/deployments@2024-10-01' = [for item in deployments: {
+resource modelDeployment 'Microsoft.CognitiveServices/accounts/deployments@2024-10-01' = [for item in deployments: {
   parent: account
   name: item.name
   sku: {
