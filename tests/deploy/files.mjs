@@ -1,7 +1,7 @@
 // What the tests look at: files of the tree, and the programs.
 import assert from 'node:assert/strict'
-import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -15,14 +15,11 @@ export const jsonOf = (path) => JSON.parse(textOf(path))
 /** The documents of a YAML file; YAML 1.1 is what compose, Kubernetes and azd read. A key given twice is an error. */
 export const yamlOf = (path) => loadAll(textOf(path), { schema: YAML11_SCHEMA })
 
-/** Files of the tree, those not yet committed included. */
-export function files(...patterns) {
-  const list = ['ls-files', '--cached', '--others', '--exclude-standard', '--', ...patterns]
-  try {
-    return execFileSync('git', list, { cwd: root, encoding: 'utf8' }).split('\n').filter((path) => path && existsSync(at(path)))
-  } catch {
-    throw new Error('these tests need git and a clone')
-  }
+/** The files of a directory and those beneath it that end so. */
+export function files(directory, ...ends) {
+  return readdirSync(at(directory), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && ends.some((end) => entry.name.endsWith(end)))
+    .map((entry) => join(entry.parentPath, entry.name).slice(root.length)).sort()
 }
 
 export function program(variable, name) {
