@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""Builds the container image and checks what a container platform relies on.
+"""Builds the container image and checks what a container platform relies on, and what deploy/compose.yaml makes of it.
 
 Needs docker or podman; says so and ends with 0 where there is neither. With podman everything goes into build/image, and
 where no registry can be reached the base image is made with mmdebstrap from this machine's own Debian mirror.
 """
+import concurrent.futures
 import http.client
 import http.server
 import json
@@ -28,9 +29,12 @@ NAME = f"aoai-lb-test-{os.getpid()}"
 USER = 65532
 MAX_COMPRESSED_BYTES = 20_000_000
 MAX_STOP_SECONDS = 10
+MAX_MEMORY_BYTES = 64 << 20
 CHAT = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
 ANSWER = json.dumps({"id": "1", "object": "chat.completion", "choices": [
     {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Paris"}}]}).encode()
+QUESTION = b'{"messages":[{"role":"user","content":"Hello"}]}'
+COMPOSE = ROOT / "deploy" / "compose"
 LOCKED_DOWN = ("--read-only", "--cap-drop", "all", "--memory", "64m", "--security-opt", "no-new-privileges")
 DNS_ADDRESS = "127.0.0.153"
 DNS_NAME = "openai1.example.test"
@@ -155,35 +159,53 @@ def free_port():
 
 
 def ask(port, method, target, body=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    status, content, _ = ask_whole(port, method, target, body)
+    return status, content
+
+
+def ask_whole(port, method, target, body=None):
+    """The status, the body and the header fields of the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
         answer = connection.getresponse()
-        return answer.status, answer.read()
+        return answer.status, answer.read(), answer.headers
     finally:
         connection.close()
 
 
-class Container:
-    """A running load balancer, locked down as far as a platform may."""
+def ports_taken(*ports):
+    """Those of the ports on which something listens on this machine."""
+    taken = []
+    for port in ports:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                taken.append(port)
+    return taken
 
-    def __init__(self, engine, *options, environment=None, arguments=(), port):
+
+class Container:
+    """A running load balancer (or simulator), locked down as far as a platform may."""
+
+    def __init__(self, engine, *options, environment=None, arguments=(), port, ready="/readyz", name=NAME):
         self.engine = engine
         self.port = port
-        settings = [item for name, value in (environment or {}).items() for item in ("--env", f"{name}={value}")]
-        engine.run("run", "--detach", "--name", NAME, "--network", "host", *LOCKED_DOWN, *options, *settings, IMAGE,
+        self.ready = ready
+        self.name = name
+        settings = [item for key, value in (environment or {}).items() for item in ("--env", f"{key}={value}")]
+        engine.run("run", "--detach", "--name", name, "--network", "host", *LOCKED_DOWN, *options, *settings, IMAGE,
                    *arguments)
 
     def __enter__(self):
         deadline = time.monotonic() + 20
         while True:
             try:
-                if ask(self.port, "GET", "/readyz")[0] == 200:
+                if ask(self.port, "GET", self.ready)[0] == 200:
                     return self
             except OSError:
                 pass
             if time.monotonic() > deadline:
-                logs = subprocess.run([self.engine.program, "logs", NAME], capture_output=True, text=True, check=False)
+                logs = subprocess.run([self.engine.program, "logs", self.name], capture_output=True, text=True, check=False)
                 self.remove()
                 raise AssertionError("the container does not become ready:\n" + logs.stdout + logs.stderr)
             time.sleep(0.05)
@@ -192,28 +214,37 @@ class Container:
         self.remove()
 
     def remove(self):
-        succeeds(self.engine.program, "rm", "--force", NAME)
+        succeeds(self.engine.program, "rm", "--force", self.name)
 
     def inspect(self, field):
-        return self.engine.run("inspect", "--format", "{{" + field + "}}", NAME)
+        return self.engine.run("inspect", "--format", "{{" + field + "}}", self.name)
 
     def check_health(self):
         if self.engine.program == "podman":
-            self.engine.run("healthcheck", "run", NAME)
+            self.engine.run("healthcheck", "run", self.name)
             return
         deadline = time.monotonic() + 40
         while self.inspect(".State.Health.Status") != "healthy":
             assert time.monotonic() < deadline, "the health check does not succeed"
             time.sleep(0.5)
 
+    def status(self):
+        return pathlib.Path(f"/proc/{self.inspect('.State.Pid')}/status").read_text(encoding="ascii")
+
+    def check_memory(self):
+        """Returns the most that it ever held: the platform's limit alone would only show that it was not killed."""
+        peak = int(re.search(r"^VmHWM:\s+(\d+) kB", self.status(), re.M).group(1)) * 1024
+        assert peak < MAX_MEMORY_BYTES, f"{peak} bytes of memory are above {MAX_MEMORY_BYTES}"
+        return peak
+
     def check_user(self):
-        status = pathlib.Path(f"/proc/{self.inspect('.State.Pid')}/status").read_text(encoding="ascii")
+        status = self.status()
         assert re.search(rf"^Uid:\s+{USER}\s", status, re.M) or os.getuid() != 0, f"not user {USER}:\n{status}"
         assert re.search(r"^CapEff:\s+0+$", status, re.M), f"has capabilities:\n{status}"
 
     def check_stop(self):
         started = time.monotonic()
-        self.engine.run("stop", "--time", "30", NAME)
+        self.engine.run("stop", "--time", "30", self.name)
         seconds = time.monotonic() - started
         assert self.inspect(".State.ExitCode") == "0", f"exit code {self.inspect('.State.ExitCode')} after SIGTERM"
         assert seconds < MAX_STOP_SECONDS, f"took {seconds:.1f} s to stop"
@@ -251,7 +282,7 @@ def check_service(engine, host, *options):
     environment = {"PORT": port, "ADMIN_PORT": free_port(), "BACKEND_1_URL": f"http://{host}:{start_backend()}",
                    "BACKEND_1_APIKEY": "image-test"}
     with Container(engine, *options, environment=environment, port=port) as container:
-        status, body = ask(port, "POST", CHAT, b'{"messages":[{"role":"user","content":"Hello"}]}')
+        status, body = ask(port, "POST", CHAT, QUESTION)
         assert (status, body) == (200, ANSWER), f"{status} {body!r}"
         container.check_user()
         container.check_health()
@@ -260,14 +291,49 @@ def check_service(engine, host, *options):
 
 def check_demo(engine):
     port = 8080
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            return "left out: port 8080 is taken on this machine"
+    if ports_taken(port):
+        return f"left out: port {port} is taken on this machine"
     with Container(engine, arguments=("--demo",), port=port) as container:
-        status, body = ask(port, "POST", CHAT, b'{"messages":[{"role":"user","content":"Hello"}]}')
-        assert status == 200, f"{status} {body!r}"
+        # Some at once, streamed and whole; the first backend's quota is used up on the way.
+        streamed = QUESTION[:-1] + b',"stream":true}'
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            for status, body in pool.map(lambda body: ask(port, "POST", CHAT, body), [QUESTION, streamed] * 16):
+                assert status == 200, f"{status} {body!r}"
+        peak = container.check_memory()
+        container.check_user()
+        container.check_health()
         container.check_stop()
-    return "passed"
+    return f"passed, {peak / 1e6:.1f} MB of memory at most"
+
+
+def check_compose(engine):
+    """What deploy/compose.yaml starts: the load balancer before the simulator, each with the file mounted for it."""
+    port, control = 8080, 8089
+    taken = ports_taken(port, 8081, 8082, control)
+    if taken:
+        return f"left out: port {taken[0]} is taken on this machine"
+    simulator = Container(engine, "--entrypoint", "/usr/bin/aoai-sim", "--volume",
+                          f"{COMPOSE}/simulator.json:/etc/aoai-sim/simulator.json:ro", port=control, ready="/stats",
+                          name=f"{NAME}-simulator", arguments=("--config", "/etc/aoai-sim/simulator.json"))
+    with simulator, Container(engine, "--add-host", "simulator:127.0.0.1", "--volume",
+                              f"{COMPOSE}/config.json:/etc/aoai-lb/config.json:ro", port=port) as balancer:
+        engine.run("exec", simulator.name, "/usr/bin/aoai-lb", "--health", f"http://127.0.0.1:{control}/stats")
+        status, body, fields = ask_whole(port, "POST", CHAT, QUESTION)
+        assert (status, fields["x-aoai-lb-backend"]) == (200, "provisioned"), f"{status} {fields} {body!r}"
+        status, body, fields = ask_whole(port, "POST", "/v1/embeddings",
+                                         b'{"model":"text-embedding-3-small","input":"Hello"}')
+        assert status == 200 and fields["x-aoai-lb-backend"].startswith("openai"), f"{status} {fields} {body!r}"
+        # More at once than the provisioned deployment takes: nobody hears of its 429, the standard ones answer.
+        greedy = QUESTION[:-1] + b',"max_tokens":16000}'
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda body: ask_whole(port, "POST", CHAT, body), [greedy] * 16))
+        assert all(status == 200 for status, _, _ in answers), [status for status, _, _ in answers]
+        spilled = [fields["x-aoai-lb-attempts"] for _, _, fields in answers if "provisioned=429" in fields["x-aoai-lb-attempts"]]
+        assert spilled, "nothing spilled over"
+        peak = balancer.check_memory()
+        balancer.check_stop()
+        simulator.check_stop()
+    return f"passed ({spilled[0]}), {peak / 1e6:.1f} MB of memory at most"
 
 
 def main():
@@ -291,11 +357,12 @@ def main():
         else:
             print("a backend by a name in DNS: left out: port 53 may not be bound")
         print(f"demo: {check_demo(engine)}")
+        print(f"compose: {check_compose(engine)}")
     except AssertionError as fault:
         print(f"image: {fault}", file=sys.stderr)
         return 1
     finally:
-        succeeds(program, "rm", "--force", NAME)
+        succeeds(program, "rm", "--force", NAME, f"{NAME}-simulator")
     return 0
 
 
