@@ -23,6 +23,9 @@ param provisionedDeploymentName string
 
 @secure()
 param clientKey string
+
+@description('The address of a Key Vault secret that holds the key instead; its vault must let the identity read secrets.')
+param clientKeyVaultUrl string
 param allowedIpRanges string
 param ingressExternal bool
 param logFormat string
@@ -74,7 +77,7 @@ var openConfig = {
     drain_ms: drainSeconds * 1000
   }
 }
-var hasClientKey = !empty(clientKey)
+var hasClientKey = !empty(clientKey) || !empty(clientKeyVaultUrl)
 var config = hasClientKey ? union(openConfig, { clients: [{ name: 'chat-app', key: '\${CLIENT_KEY}' }] }) : openConfig
 
 var openSecrets = [
@@ -83,12 +86,17 @@ var openSecrets = [
     value: string(config)
   }
 ]
-var clientSecrets = hasClientKey ? [
-  {
-    name: 'client-key'
-    value: clientKey
-  }
-] : []
+var givenSecret = {
+  name: 'client-key'
+  value: clientKey
+}
+var vaultSecret = {
+  name: 'client-key'
+  keyVaultUrl: clientKeyVaultUrl
+  identity: identityId
+}
+var clientSecret = empty(clientKeyVaultUrl) ? givenSecret : vaultSecret
+var clientSecrets = hasClientKey ? [clientSecret] : []
 var clientEnvironment = hasClientKey ? [
   {
     name: 'CLIENT_KEY'

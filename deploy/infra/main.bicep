@@ -76,6 +76,9 @@ param openAiDomain string = 'openai.azure.com'
 @secure()
 param clientKey string = ''
 
+@description('The address of a Key Vault secret that holds that key instead, such as https://my-vault.vault.azure.net/secrets/client-key.')
+param clientKeyVaultUrl string = ''
+
 @description('Addresses that may reach the load balancer (CIDR, separated by commas); empty: all.')
 param allowedIpRanges string = ''
 
@@ -234,6 +237,7 @@ module app 'app.bicep' = {
     embeddingModelName: embeddingModelName
     provisionedDeploymentName: provisionedDeploymentName
     clientKey: clientKey
+    clientKeyVaultUrl: clientKeyVaultUrl
     allowedIpRanges: allowedIpRanges
     ingressExternal: ingressExternal
     logFormat: logFormat
@@ -249,6 +253,8 @@ output CONTAINER_APP_URL string = app.outputs.url
 output SERVICE_AOAI_LB_NAME string = app.outputs.name
 output SERVICE_AOAI_LB_URI string = app.outputs.url
 output SERVICE_AOAI_LB_IMAGE_NAME string = app.outputs.imageName
+@description('The object id of the load balancer\'s identity, for roles of your own making.')
+output SERVICE_AOAI_LB_IDENTITY_PRINCIPAL_ID string = identity.outputs.principalId
 output AZURE_CONTAINER_REGISTRY_ENDPOINT string = registry.outputs.endpoint
 output AZURE_CONTAINER_REGISTRY_NAME string = registry.outputs.name
 output AZURE_CONTAINER_APPS_ENVIRONMENT_NAME string = containerAppsEnvironment.outputs.name

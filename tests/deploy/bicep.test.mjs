@@ -210,6 +210,15 @@ describe('choices', () => {
     assert.doesNotMatch(JSON.stringify(made.outputs), /the-callers-key/)
   })
 
+  test('the key can be a reference to a Key Vault, which the identity reads', () => {
+    const url = 'https://my-vault.vault.azure.net/secrets/client-key'
+    const made = deploy(main, { ...required, clientKeyVaultUrl: url })
+    const { identity, properties } = app(made)
+    const [id] = Object.keys(identity.userAssignedIdentities)
+    assert.deepEqual(properties.configuration.secrets[1], { name: 'client-key', keyVaultUrl: url, identity: id })
+    assert.equal(configOf(made).clients.length, 1)
+  })
+
   test('allowed addresses become the only ones', () => {
     const made = deploy(main, { ...required, allowedIpRanges: '203.0.113.0/24, 198.51.100.7/32,' })
     const { ipSecurityRestrictions } = app(made).properties.configuration.ingress
