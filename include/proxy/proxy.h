@@ -40,6 +40,7 @@ struct proxy {
 	uint64_t lowered_from; /* the limits.max_connections that was last said to be too high for nofile */
 	uint64_t reloads[2]; /* refused and taken; the main thread's own */
 	struct missing_table missing;
+	_Atomic unsigned workers_to_drain; /* of a drain: workers that have not yet emptied the backlog into clients */
 	struct pin_table *pins; /* which resource keeps what */
 	uint64_t pin_seed;
 };
@@ -77,6 +78,9 @@ void proxy_fail_readiness(struct proxy *proxy);
 void proxy_stop_accepting(struct proxy *proxy);
 /* Client connections that are still open. */
 unsigned proxy_connections(const struct proxy *proxy);
+/* Whether, after proxy_stop_accepting(), nobody is left to be served: neither a connection nor, in a listener that a
+ * worker has yet to close, one that waits to be accepted. */
+bool proxy_is_drained(const struct proxy *proxy) MUST_CHECK;
 
 /* Ends everything still running, joins the workers, frees, and nulls the caller's pointer. */
 void proxy_free(struct proxy **proxy);

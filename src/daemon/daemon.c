@@ -83,7 +83,7 @@ on_drain(evutil_socket_t fd, short events, void *context)
 		daemon->drain_deadline_ms = now_ms + daemon->proxy->fleet->config->timeouts.drain_ms;
 		proxy_stop_accepting(daemon->proxy);
 	}
-	if (proxy_connections(daemon->proxy) > 0 && now_ms < daemon->drain_deadline_ms)
+	if (!proxy_is_drained(daemon->proxy) && now_ms < daemon->drain_deadline_ms)
 		wait_ms(daemon->on_drain, DRAIN_LOOK_MS);
 	else
 		event_base_loopbreak(daemon->base);
@@ -141,7 +141,8 @@ reload(void *context, struct config_faults *faults)
 	char fault[512] = "";
 	bool done = false;
 
-	notify_reloading();
+	if (daemon->drain == RUNNING)
+		notify_reloading();
 	if (daemon->options->command == COMMAND_DEMO)
 		config_faults_add(faults, "", "the demo has no configuration to reload");
 	else
@@ -164,6 +165,8 @@ reload(void *context, struct config_faults *faults)
 	else
 		log_record(LOG_ERROR, "reload_failed", LOG_NO_FIELDS,
 		    "The configuration has not been reloaded; the running one stays");
+	if (daemon->drain != RUNNING)
+		return done; /* the manager has been told that it stops */
 	notify(done ? "READY=1\nSTATUS=Ready" : "READY=1\nSTATUS=Ready; the last reload failed, see the log");
 	return done;
 }
@@ -270,7 +273,7 @@ daemon_run(const struct options *options, struct config *config)
 	daemon.proxy = proxy_new(config, fault, sizeof(fault));
 	if (daemon.proxy == NULL) {
 		fprintf(stderr, "aoai-lb: %s\n", fault);
-		return EXIT_BAD_CONFIG;
+		return EXIT_NO_START;
 	}
 	daemon.base = event_base_new();
 	if (daemon.base == NULL)

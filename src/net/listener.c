@@ -82,8 +82,12 @@ listener_new(const struct listener_settings *settings, char *fault, size_t fault
 	error = errno;
 	freeaddrinfo(found);
 	if (fd < 0) {
-		snprintf(fault, fault_size, "cannot listen on %s port %u: %s", settings->address, settings->port,
-		    strerror(error));
+		snprintf(fault, fault_size, "cannot listen on %s port %u (listen.address, listen.port): %s; %s",
+		    settings->address, settings->port, strerror(error),
+		    error == EADDRINUSE   ? "stop the process that has the port, or choose another"
+			: error == EACCES ? "choose a port from 1024 up, or give the capability CAP_NET_BIND_SERVICE"
+			: error == EADDRNOTAVAIL ? "choose an address of this machine, or 0.0.0.0 for all"
+						 : "choose another address or port");
 		return NULL;
 	}
 	listener = memory_take_zeroed(1, sizeof(*listener));

@@ -227,11 +227,13 @@ drain_worker(struct worker *worker, void *argument)
 	if (proxy->worker_count == 1)
 		listener_finish(proxy->listener);
 	client_drain_all(worker);
+	atomic_fetch_sub_explicit(&proxy->workers_to_drain, 1, memory_order_release);
 }
 
 void
 proxy_stop_accepting(struct proxy *proxy)
 {
+	atomic_store_explicit(&proxy->workers_to_drain, proxy->worker_count, memory_order_relaxed);
 	if (proxy->worker_count > 1)
 		listener_finish(proxy->listener);
 	for (unsigned i = 0; i < proxy->worker_count; i++)
@@ -246,6 +248,13 @@ proxy_connections(const struct proxy *proxy)
 	for (unsigned i = 0; i < proxy->worker_count; i++)
 		sum += atomic_load_explicit(&proxy->workers[i]->connections, memory_order_relaxed);
 	return sum;
+}
+
+bool
+proxy_is_drained(const struct proxy *proxy)
+{
+	return atomic_load_explicit(&proxy->workers_to_drain, memory_order_acquire) == 0 &&
+	    proxy_connections(proxy) == 0;
 }
 
 static void
