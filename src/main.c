@@ -71,8 +71,11 @@ main(int argc, char **argv)
 	case COMMAND_HEALTH:
 		return health_check(&options);
 	case COMMAND_DEMO:
+		daemon_hold_signals();
 		return run_demo(&options);
 	case COMMAND_RUN:
+		daemon_hold_signals();
+		break;
 	case COMMAND_CHECK:
 	case COMMAND_PRINT:
 		break;

@@ -34,6 +34,10 @@ struct config *options_load_config(const struct options *options, struct config_
 /* The demo's configuration: its text, with the environment's PORT, ADMIN_ADDRESS, ADMIN_PORT and LOG_FORMAT. */
 struct config *options_load_demo(const char *text, struct config_faults *faults) MUST_CHECK;
 
+/* Holds back the signals that stop and reload until daemon_run() can serve them. As the first process of a container the
+ * daemon would otherwise lose one that comes while it reads its configuration. Threads made later inherit it. */
+void daemon_hold_signals(void);
+
 /* Runs until it is told to stop; returns the exit code. Takes the configuration over. */
 int daemon_run(const struct options *options, struct config *config) MUST_CHECK;
 

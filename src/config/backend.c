@@ -53,11 +53,12 @@ read_secret(struct load *load, const char *member, const char *path, const struc
 	const char *why = "";
 
 	if (!load_read_file(path, CONFIG_SECRET_FILE_MAX_BYTES, true, &text, &why)) {
-		load_fault(load, member, "cannot read %s: %s", path, why);
+		load_fault(load, member, "cannot read %s: %s; correct the path, or let the daemon's user read it", path,
+		    why);
 	} else {
 		strip_line_ends(&text);
 		if (text.length == 0) {
-			load_fault(load, member, "%s is empty", path);
+			load_fault(load, member, "%s is empty; write the secret into it", path);
 		} else if (!shape->fits(buffer_slice(&text))) {
 			load_fault(load, member, "%s must hold %s", path, shape->expected);
 		} else {
@@ -277,7 +278,8 @@ finish_tls(struct load *load, const struct config_backend *backend)
 	if (!backend->secure && used && backend->host != NULL)
 		load_fault(load, "tls", "is for https URLs only; remove it, or make the url https");
 	if (*backend->ca_file != '\0' && !load_can_read(backend->ca_file, &why))
-		load_fault(load, "tls.ca_file", "cannot read %s: %s", backend->ca_file, why);
+		load_fault(load, "tls.ca_file",
+		    "cannot read %s: %s; correct the path, or let the daemon's user read it", backend->ca_file, why);
 }
 
 void

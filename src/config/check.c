@@ -77,9 +77,13 @@ check_certificate(struct load *load, const struct config_listen *listen)
 		return;
 	}
 	if (*listen->certificate_file != '\0' && !load_can_read(listen->certificate_file, &why))
-		load_fault(load, "listen.tls.certificate_file", "cannot read %s: %s", listen->certificate_file, why);
+		load_fault(load, "listen.tls.certificate_file",
+		    "cannot read %s: %s; correct the path, or let the daemon's user read it", listen->certificate_file,
+		    why);
 	if (*listen->private_key_file != '\0' && !load_can_read(listen->private_key_file, &why))
-		load_fault(load, "listen.tls.private_key_file", "cannot read %s: %s", listen->private_key_file, why);
+		load_fault(load, "listen.tls.private_key_file",
+		    "cannot read %s: %s; correct the path, or let the daemon's user read it", listen->private_key_file,
+		    why);
 }
 
 static bool
@@ -107,10 +111,11 @@ check_cooldown(struct load *load, const struct config *config)
 	if (load_has_fault(load, "cooldown"))
 		return;
 	if (config->cooldown.min_ms > config->cooldown.max_ms)
-		load_fault(load, "cooldown.min_ms", "%llu is more than cooldown.max_ms, %llu",
+		load_fault(load, "cooldown.min_ms", "%llu is more than cooldown.max_ms, %llu; lower it, or raise that",
 		    (unsigned long long)config->cooldown.min_ms, (unsigned long long)config->cooldown.max_ms);
 	if (config->cooldown.default_ms > config->cooldown.max_ms)
-		load_fault(load, "cooldown.default_ms", "%llu is more than cooldown.max_ms, %llu",
+		load_fault(load, "cooldown.default_ms",
+		    "%llu is more than cooldown.max_ms, %llu; lower it, or raise that",
 		    (unsigned long long)config->cooldown.default_ms, (unsigned long long)config->cooldown.max_ms);
 }
 

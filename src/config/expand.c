@@ -109,7 +109,7 @@ load_expand(struct load *load, struct slice raw, bool *expanded)
 	buffer_reserve_exactly(&out, raw.length + 1);
 	if (append_expanded(load, raw, &out, expanded)) {
 		if (out.length > CONFIG_STRING_MAX_BYTES)
-			load_fault(load, NULL, "longer than %u bytes", CONFIG_STRING_MAX_BYTES);
+			load_fault(load, NULL, "longer than %u bytes; shorten it", CONFIG_STRING_MAX_BYTES);
 		else
 			text = slice_duplicate(buffer_slice(&out));
 	}

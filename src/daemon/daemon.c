@@ -62,6 +62,12 @@ block_signals(int how)
 	pthread_sigmask(how, &set, NULL);
 }
 
+void
+daemon_hold_signals(void)
+{
+	block_signals(SIG_BLOCK);
+}
+
 static void
 wait_ms(struct event *event, uint64_t span_ms)
 {
@@ -268,7 +274,7 @@ daemon_run(const struct options *options, struct config *config)
 	/* Without this glibc raises the threshold once a large body has been freed, and keeps later ones' memory. */
 	(void)mallopt(M_MMAP_THRESHOLD, LARGE_BODY_BYTES);
 	signal(SIGPIPE, SIG_IGN);
-	block_signals(SIG_BLOCK); /* threads inherit this: signals are the main thread's alone */
+	daemon_hold_signals(); /* threads inherit this: signals are the main thread's alone */
 	log_configure(config->log_format, config->log_level);
 	daemon.proxy = proxy_new(config, fault, sizeof(fault));
 	if (daemon.proxy == NULL) {
