@@ -74,6 +74,26 @@ may_repeat(const struct attempt *attempt, const char *kind, bool whole, uint64_t
 	return log_may_repeat(key, left_out);
 }
 
+/* What to mend, without what is secret about it. */
+static void
+credentials_remedy(const struct attempt *attempt)
+{
+	const struct config_backend *config = attempt->via->config;
+	const struct config_auth *auth = &config->auth;
+	char remedy[512] = "see its auth";
+
+	if (auth->type == AUTH_API_KEY && auth->key_file[0] != '\0')
+		snprintf(remedy, sizeof(remedy), "put a key of this resource into %s (auth.key_file) and reload",
+		    auth->key_file);
+	else if (auth->type == AUTH_API_KEY)
+		snprintf(remedy, sizeof(remedy), "set auth.key to a key of this resource and reload");
+	log_record(LOG_ERROR, "credentials_refused",
+	    LOG_FIELDS(LOG_STRING("backend", config->name), LOG_NUMBER("status", attempt->status),
+		LOG_STRING("remedy", remedy)),
+	    "Backend %s (%s) refuses its credentials (%u): %s; it rests meanwhile", config->name, config->authority,
+	    attempt->status, remedy);
+}
+
 /* Where a deployment has its own name on the backend, an operator has to know it. */
 static void
 remedy(const struct attempt *attempt, enum rest_reason reason)
@@ -94,9 +114,7 @@ remedy(const struct attempt *attempt, enum rest_reason reason)
 		return;
 	}
 	if (reason == REST_CREDENTIALS) {
-		log_record(LOG_ERROR, "credentials_refused", LOG_FIELDS(LOG_STRING("backend", config->name)),
-		    "Backend %s refuses its credentials (%u): check backends[].auth of %s; it rests meanwhile",
-		    config->name, attempt->status, config->name);
+		credentials_remedy(attempt);
 		return;
 	}
 	if (reason != REST_MISSING_DEPLOYMENT || !config_map_deployment(config, name, &own))
