@@ -19,7 +19,7 @@
 
 #define LOAD_FAULT_SIZE 160
 /* More errors than this end the load: whatever is measured is broken. */
-#define LOAD_ERRORS_MAX 1000U
+#define LOAD_ERRORS_MAX 100U
 
 struct load_settings {
 	const char *address; /* IPv4, a literal */

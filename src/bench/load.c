@@ -24,7 +24,7 @@
 #define HEAD_MAX_BYTES 65536U
 #define READ_BYTES 65536U
 /* A connection that failed is made anew after this long, so that a dead peer is not stormed. */
-#define RECONNECT_MS 20U
+#define RECONNECT_MS 5U
 /* An answer that takes longer (a stream: its next bytes) is an error. */
 #define SILENCE_MS 60000U
 

@@ -2,6 +2,7 @@
 import json
 import pathlib
 import signal
+import socket
 import subprocess
 
 from harness.daemon import clean_environment, program
@@ -50,8 +51,8 @@ def test_each_answer_is_counted_once_and_checked(certificates):
             counts = backend.counts()
         assert (code, result["errors"], result["answers"]) == (0, 0, 100), (own, result, errors)
         assert counts["connections"] == 4, own
-        # Those that were under way at the beginning and at the end belong to the backend's count alone.
-        assert 100 <= counts["requests"] <= 108, own
+        # What came before the measured time and what was under way at its end is the backend's count alone.
+        assert counts["requests"] >= 100, own
         assert 100 * want_bytes <= result["payload_bytes"] <= 108 * want_bytes, own
         assert result["latency_us"]["p50"] <= result["latency_us"]["p99"] <= result["latency_us"]["max"], own
 
@@ -61,18 +62,19 @@ def test_each_event_of_a_stream_is_counted_and_checked():
         code, result, errors = load(backend.port, "--call", "stream-5-1", "--connections", "3", "--requests", "12")
         counts = backend.counts()
     assert (code, result["errors"], result["answers"]) == (0, 0, 12), (result, errors)
-    assert 7 * 10 <= result["events"] <= counts["events"], result
+    assert 9 * 7 <= result["events"] <= counts["events"], result
 
 
 def test_a_backend_that_lies_or_refuses_or_is_not_there_is_an_error():
-    for arguments, count in ((("--lie", "10"), 10), (("--refuse", "429", "--alternate"), 100), (("--refuse", "503"), 100)):
+    for arguments in (("--lie", "10"), ("--refuse", "429", "--alternate"), ("--refuse", "503")):
         with Backend(*arguments) as backend:
             code, result, _ = load(backend.port, "--connections", "2", "--requests", "100", "--run", "2000")
             counts = backend.counts()
         assert code == 3 and result["errors"] >= 1 and result["fault"], (arguments, result)
         assert arguments[0] != "--refuse" or counts["refusals"] >= result["errors"], (arguments, counts)
-    # Its port is free again: nothing is there.
-    code, result, _ = load(backend.port, "--run", "100")
+    with socket.socket() as nobody_listens:
+        nobody_listens.bind(("127.0.0.1", 0))
+        code, result, _ = load(nobody_listens.getsockname()[1], "--run", "100")
     assert code == 3 and result["answers"] == 0 and result["errors"] >= 1
 
 
