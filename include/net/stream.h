@@ -46,7 +46,7 @@ struct stream {
 	const struct stream_callbacks *callbacks;
 	void *owner;
 	struct event read_event;
-	struct event write_event;
+	struct event *write_event; /* only while armed: most streams never wait to be written, and an event is large */
 	bool handshaking;
 	bool want_read; /* the owner's wish */
 	bool want_write;
@@ -54,7 +54,7 @@ struct stream {
 	bool write_needs_read;
 	bool read_armed; /* what epoll was told */
 	bool write_armed;
-	char fault[120]; /* why it broke; "" before */
+	const char *fault; /* why it broke, text that stays; NULL before */
 };
 
 /* Takes fd over (already non-blocking). TCP_NODELAY is set on TCP sockets. */

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -59,7 +60,11 @@ struct client {
 	bool first_request;
 	bool draining;              /* closed soon if no request comes */
 	uint64_t body_bytes_before; /* of the body, when the current client_body_ms began */
-	struct sockaddr_storage peer;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} peer;
 };
 
 /* worker_accept_fn */

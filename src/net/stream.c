@@ -16,23 +16,44 @@
 /* What one TLS record holds at most; parts are gathered up to this, so that a small answer is one record. */
 #define RECORD_BYTES 16384U
 
+/* text: static, as the texts of strerror() and OpenSSL are. */
 static void
 set_fault(struct stream *stream, const char *text)
 {
-	if (stream->fault[0] == '\0')
-		snprintf(stream->fault, sizeof(stream->fault), "%s", text);
+	if (stream->fault == NULL)
+		stream->fault = text;
+}
+
+static void on_write_event(evutil_socket_t fd, short events, void *context);
+
+static void
+arm_read(struct stream *stream, bool want)
+{
+	if (stream->read_armed == want || stream->fd < 0)
+		return;
+	stream->read_armed = want;
+	if (want)
+		event_add(&stream->read_event, NULL);
+	else
+		event_del(&stream->read_event);
 }
 
 static void
-arm(struct stream *stream, struct event *event, bool *armed, bool want)
+arm_write(struct stream *stream, bool want)
 {
-	if (*armed == want || stream->fd < 0)
+	if (stream->write_armed == want || stream->fd < 0)
 		return;
-	*armed = want;
-	if (want)
-		event_add(event, NULL);
-	else
-		event_del(event);
+	stream->write_armed = want;
+	if (!want) {
+		event_free(stream->write_event); /* allowed in its own callback: libevent is done with it by then */
+		stream->write_event = NULL;
+		return;
+	}
+	stream->write_event =
+	    event_new(event_get_base(&stream->read_event), stream->fd, EV_WRITE | EV_PERSIST, on_write_event, stream);
+	if (stream->write_event == NULL)
+		fatal("stream: no event");
+	event_add(stream->write_event, NULL);
 }
 
 /* Tells epoll what owner and TLS want together. */
@@ -48,8 +69,8 @@ rearm(struct stream *stream)
 		    ? SSL_want_write(stream->ssl)
 		    : (want_write && !stream->write_needs_read) || stream->read_needs_write;
 	}
-	arm(stream, &stream->read_event, &stream->read_armed, want_read);
-	arm(stream, &stream->write_event, &stream->write_armed, want_write);
+	arm_read(stream, want_read);
+	arm_write(stream, want_write);
 }
 
 /* Says in words why TLS failed. */
@@ -159,8 +180,7 @@ open_common(struct stream *stream, struct event_base *base, int fd, const struct
 	stream->owner = owner;
 	/* Fails on sockets that are not TCP, where it is not needed. Without it answers wait 40 ms for an ACK. */
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (event_assign(&stream->read_event, base, fd, EV_READ | EV_PERSIST, on_read_event, stream) != 0 ||
-	    event_assign(&stream->write_event, base, fd, EV_WRITE | EV_PERSIST, on_write_event, stream) != 0)
+	if (event_assign(&stream->read_event, base, fd, EV_READ | EV_PERSIST, on_read_event, stream) != 0)
 		fatal("stream: event_assign failed");
 }
 
@@ -181,7 +201,7 @@ stream_open_tls(struct stream *stream, struct event_base *base, int fd, SSL *ssl
 	if (SSL_set_fd(ssl, fd) != 1)
 		fatal("stream: SSL_set_fd failed");
 	/* The first step is made from the loop, so that no callback comes from within the owner's call. */
-	event_active(&stream->write_event, EV_WRITE, 0);
+	event_active(&stream->read_event, EV_READ, 0);
 }
 
 void
@@ -403,14 +423,14 @@ stream_is_open(const struct stream *stream)
 const char *
 stream_fault(const struct stream *stream)
 {
-	return stream->fault;
+	return stream->fault != NULL ? stream->fault : "";
 }
 
 static void
 release(struct stream *stream)
 {
 	event_del(&stream->read_event);
-	event_del(&stream->write_event);
+	arm_write(stream, false);
 	if (stream->ssl != NULL)
 		SSL_free(stream->ssl);
 	stream->ssl = NULL;

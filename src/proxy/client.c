@@ -208,12 +208,12 @@ on_timer(void *owner, uint64_t now_ms)
 const char *
 client_address(const struct client *client, char *out, size_t size)
 {
-	const struct sockaddr_storage *peer = &client->peer;
-	const void *address = &((const struct sockaddr_in *)peer)->sin_addr;
+	sa_family_t family = client->peer.any.sa_family;
+	const void *address = &client->peer.v4.sin_addr;
 
-	if (peer->ss_family == AF_INET6)
-		address = &((const struct sockaddr_in6 *)peer)->sin6_addr;
-	if (inet_ntop(peer->ss_family, address, out, (socklen_t)size) == NULL)
+	if (family == AF_INET6)
+		address = &client->peer.v6.sin6_addr;
+	if (inet_ntop(family, address, out, (socklen_t)size) == NULL)
 		snprintf(out, size, "-");
 	return out;
 }
@@ -226,7 +226,7 @@ client_accept(struct worker *worker, int fd, const struct sockaddr_storage *peer
 	SSL_CTX *tls = own->fleet->front_tls;
 
 	client->worker = worker;
-	client->peer = *peer;
+	memcpy(&client->peer, peer, sizeof(client->peer));
 	client->first_request = true;
 	timer_init(&client->timer, on_timer, client);
 	client->next = own->clients;
