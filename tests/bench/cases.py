@@ -1,0 +1,142 @@
+"""What is measured. Each case gives, for one proxy in one round, numbers by name."""
+import contextlib
+import pathlib
+import shutil
+import tempfile
+import time
+
+from load import Backend, Load, measure
+
+LATENCY_CALLS = ("json", 1)
+
+
+@contextlib.contextmanager
+def scratch():
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="aoai-bench-"))
+    directory.chmod(0o755)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+class Case:
+    """A closed loop of one call.
+
+    unit	answer or event: what the CPU time is divided by
+    limits	the greatest ratio to nginx, and to the better of nginx and HAProxy, that is aimed at (None: none)
+    """
+
+    def __init__(self, name, title, *arguments, unit="answer", tls=False, failing=False, access_log=False, goal=None,
+                 run_ms=2000, peers=True):
+        self.name, self.title, self.arguments, self.unit = name, title, arguments, unit
+        self.tls, self.failing, self.access_log, self.goal = tls, failing, access_log, goal
+        self.run_ms = run_ms
+        self.peers = peers
+
+    @contextlib.contextmanager
+    def backends(self, proxy_class, certificate):
+        tls = ("--tls", certificate) if self.tls else ()
+        first = ("--refuse", "503" if proxy_class and proxy_class.name == "haproxy" else "429", "--alternate") \
+            if self.failing else ()
+        running = [Backend(*tls, *first)]
+        if self.failing:
+            running.append(Backend(*tls))
+        counts = []
+        try:
+            yield [backend.port for backend in running], counts
+        finally:
+            counts += [backend.close() for backend in running]
+
+    def run(self, proxy_class, certificate, run_ms=None):
+        """One round; proxy_class None: the bare backend."""
+        arguments = (*self.arguments, "--run", run_ms or self.run_ms, "--warm", 300)
+        with scratch() as directory, self.backends(proxy_class, certificate) as (ports, counts):
+            if proxy_class is None:
+                result = measure(ports[0], lambda: 0, *arguments, *(("--tls",) if self.tls else ()))
+            else:
+                proxy = proxy_class(directory, ports, tls=self.tls, failing=self.failing, access_log=self.access_log)
+                try:
+                    result = measure(proxy.port, proxy.cpu_ns, *arguments)
+                finally:
+                    proxy.close()
+        if self.failing and proxy_class is not None:
+            share = counts[0]["refusals"] / max(1, counts[0]["requests"])
+            reached = counts[0]["requests"] / max(1, sum(each["requests"] for each in counts) - counts[0]["refusals"])
+            if share < 0.4 or reached < 0.75:
+                raise RuntimeError(f"not the same work: {counts}")
+        return {"cpu_us": result[f"cpu_us_per_{self.unit}"], "per_second": result[f"{self.unit}s"] / result["seconds"],
+                "p50_us": result["latency_us"]["p50"], "p99_us": result["latency_us"]["p99"]}
+
+
+STREAM = ("--call", "stream-100-20", "--connections", 1000)
+CASES = (
+    Case("json_1", "JSON, 1 at a time", "--connections", 1, goal=0.85),
+    Case("json_32", "JSON, 32 at once", "--connections", 32, goal=0.85),
+    Case("json_256", "JSON, 256 at once", "--connections", 256, goal=0.8),
+    Case("request_40k", "40 KB up, 32 at once", "--call", "request_40k", "--connections", 32, goal=1.1),
+    Case("answer_40k", "40 KB down, 32 at once", "--call", "answer_40k", "--connections", 32, goal=1.1),
+    Case("stream_1000", "events of 1000 streams", *STREAM, unit="event", goal=1.0, run_ms=4000),
+    Case("failover", "429, then 200, each other request", "--connections", 8, "--names", 240, failing=True, goal=0.5),
+    Case("tls_32", "JSON, TLS to the backend, 32 at once", "--connections", 32, tls=True, goal=0.85),
+    Case("json_32_logged", "JSON, 32 at once, access logs on", "--connections", 32, access_log=True),
+)
+
+
+def memory_per_stream(proxy_class, certificate, tls, streams):
+    """KB that a proxy grows by for each open stream, each with an event a second; and what it had before."""
+    case = Case("memory", "", tls=tls)
+    with scratch() as directory, case.backends(None, certificate) as (ports, _):
+        proxy = proxy_class(directory, ports, tls=tls)
+        try:
+            idle = proxy.resident_kb()
+            measure(proxy.port, proxy.cpu_ns, "--requests", 100)
+            before = proxy.memory_kb()
+            load = Load(proxy.port, "--call", "stream-100000-1000", "--connections", streams, "--warm", 2500)
+            try:
+                grown = proxy.memory_kb() - before
+                load.begin()
+                load.stop()
+                load.result()
+            finally:
+                load.close()
+        finally:
+            proxy.close()
+    return {"kb_per_stream": grown / streams, "idle_rss_kb": idle, "start_ms": proxy.start_ms}
+
+
+def scale(proxy_class, certificate, streams, seconds=4):
+    """CPU time for each event and memory for each stream, with so many open streams, an event a second each."""
+    del certificate
+    with scratch() as directory, Case("scale", "").backends(None, None) as (ports, _):
+        proxy = proxy_class(directory, ports)
+        try:
+            measure(proxy.port, proxy.cpu_ns, "--requests", 100)
+            before = proxy.memory_kb()
+            load = Load(proxy.port, "--call", "stream-100000-1000", "--connections", streams, "--addresses", 8,
+                        "--warm", 3000)
+            try:
+                grown = proxy.memory_kb() - before
+                cpu = proxy.cpu_ns()
+                load.begin()
+                time.sleep(seconds)
+                load.stop()
+                result = load.result()
+                cpu = proxy.cpu_ns() - cpu
+            finally:
+                load.close()
+        finally:
+            proxy.close()
+    return {"streams": streams, "kb_per_stream": grown / streams, "cpu_us_per_event": cpu / 1000 / result["events"]}
+
+
+def many(proxy_class, backends, workers, run_ms):
+    """CPU time of a small request with so many backends (all the same one), and with so many workers."""
+    with scratch() as directory, Case("many", "").backends(None, None) as (ports, _):
+        # Each under an address of its own, so that each is a backend with connections of its own.
+        proxy = proxy_class(directory, ports * backends, workers=workers)
+        try:
+            result = measure(proxy.port, proxy.cpu_ns, "--connections", 32, "--run", run_ms, "--warm", 500)
+        finally:
+            proxy.close()
+    return {"backends": backends, "workers": workers, "cpu_us": result["cpu_us_per_answer"]}

@@ -1,0 +1,190 @@
+"""The programs that are compared, each configured for the same work, on a core of its own.
+
+Request logs are off on all sides (access_log=True: on); connections to the backend are kept; streams are not buffered; a
+throttled backend is left for the other one. HAProxy 2.6 cannot retry on 429: its failing backend answers 503.
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+KEY = "fedcba9876543210fedcba9876543210"
+START_SECONDS = 30
+PROXY_CORE, OTHER_CORE = 0, 1
+
+
+def pin(core):
+    """For preexec_fn: the process and all its threads stay on one core, where the machine has two."""
+    if os.cpu_count() > 1:
+        os.sched_setaffinity(0, {core})
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return sock.getsockname()[1]
+
+
+def ticks_ns(path):
+    return int(path.read_text().split()[0])
+
+
+def children(pid):
+    found = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(child for each in found for child in children(int(each)))]
+
+
+class Proxy:
+    """A running proxy in front of backends on the given ports.
+
+    tls		backends are reached with TLS (nothing is verified: it is the same work for all)
+    failing	the first port's backend refuses; the second is asked then
+    """
+
+    name = None
+
+    def __init__(self, directory, ports, tls=False, failing=False, access_log=False, workers=1):
+        self.directory = directory
+        self.port = free_port()
+        self.ports, self.tls, self.failing, self.access_log, self.workers = ports, tls, failing, access_log, workers
+        self.output = open(directory / f"{self.name}.log", "ab")
+        began = time.monotonic()
+        self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=self.output,
+                                        stderr=subprocess.STDOUT,
+                                        preexec_fn=(lambda: pin(PROXY_CORE)) if workers == 1 else None)
+        self.start_ms = self.await_answer(began)
+
+    def await_answer(self, began):
+        """Milliseconds until the first connection was taken and answered with anything."""
+        while time.monotonic() - began < START_SECONDS:
+            assert self.process.poll() is None, (self.directory / f"{self.name}.log").read_text()[-2000:]
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 5) as sock:
+                    sock.sendall(b"GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    if sock.recv(1):
+                        return (time.monotonic() - began) * 1000
+            except OSError:
+                time.sleep(0.001)
+        raise AssertionError(f"{self.name} does not answer")
+
+    def cpu_ns(self):
+        """CPU time of all threads of all its processes."""
+        total = 0
+        for pid in children(self.process.pid):
+            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                try:
+                    total += ticks_ns(task / "schedstat")
+                except FileNotFoundError:
+                    pass  # a thread that has just ended
+        return total
+
+    def memory_kb(self):
+        """Resident memory of all its processes, each page once (PSS)."""
+        return sum(int(re.search(r"^Pss:\s+(\d+)", pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1])
+                   for pid in children(self.process.pid))
+
+    def resident_kb(self):
+        return sum(int(re.search(r"^VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)[1])
+                   for pid in children(self.process.pid))
+
+    def close(self):
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.output.close()
+
+
+class AoaiLb(Proxy):
+    name = "aoai-lb"
+
+    def command(self):
+        config = self.directory / "aoai-lb.json"
+        scheme = "https" if self.tls else "http"
+        config.write_text(json.dumps({
+            "listen": {"address": "127.0.0.1", "port": self.port}, "admin": {"address": "127.0.0.1", "port": 0},
+            "workers": self.workers, "log": {"requests": self.access_log},
+            "backends": [{"name": f"openai{i}", "url": f"{scheme}://127.0.0.1:{port}", "priority": i + 1 if self.failing else 1,
+                          "auth": {"type": "api_key", "key": KEY}, **({"tls": {"verify": False}} if self.tls else {})}
+                         for i, port in enumerate(self.ports)]}))
+        return [str(ROOT / "build/release/aoai-lb"), "--config", str(config)]
+
+
+class Nginx(Proxy):
+    name = "nginx"
+
+    def command(self):
+        servers = "".join(f"server 127.0.0.1:{port} max_fails=0{' backup' if self.failing and i else ''};"
+                          for i, port in enumerate(self.ports))
+        retry = "error timeout http_429 http_503 non_idempotent" if self.failing else "error timeout"
+        config = self.directory / "nginx.conf"
+        config.write_text(f"""
+daemon off; worker_processes {self.workers}; worker_rlimit_nofile 20000; pid {self.directory}/nginx.pid;
+error_log {self.directory}/nginx.log crit;
+events {{ worker_connections 20000; multi_accept on; }}
+http {{
+  access_log {f'{self.directory}/nginx-access.log combined' if self.access_log else 'off'};
+  client_body_temp_path {self.directory}/body; proxy_temp_path {self.directory}/proxy; fastcgi_temp_path {self.directory}/f;
+  uwsgi_temp_path {self.directory}/u; scgi_temp_path {self.directory}/s;
+  keepalive_timeout 75s; keepalive_requests 100000000; tcp_nodelay on; client_body_buffer_size 64k;
+  proxy_read_timeout 600s; server_tokens off;
+  upstream backends {{ {servers} keepalive 2048; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{self.port} backlog=4096;
+    location /openai/ {{
+      proxy_pass {'https' if self.tls else 'http'}://backends; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header api-key {KEY}; proxy_buffering off; proxy_next_upstream {retry}; proxy_ssl_verify off;
+      proxy_ssl_session_reuse on;
+    }}
+  }}
+}}
+""")
+        return ["nginx", "-c", str(config), "-p", str(self.directory), "-e", str(self.directory / "nginx.log")]
+
+
+class HAProxy(Proxy):
+    name = "haproxy"
+
+    def command(self):
+        # A backup server is no target of a redispatch: the other one has a weight that hardly ever counts instead.
+        servers = "\n".join(f"  server s{i} 127.0.0.1:{port}{' ssl verify none' if self.tls else ''}"
+                            f"{f' weight {1 if i else 256}' if self.failing else ''}" for i, port in enumerate(self.ports))
+        retry = "  retry-on conn-failure 503\n  option redispatch 1\n  retries 3" if self.failing else ""
+        config = self.directory / "haproxy.cfg"
+        config.write_text(f"""
+global
+  nbthread {self.workers}
+  maxconn 9500
+  tune.bufsize 32768
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 600s
+  timeout server 600s
+  option http-no-delay
+  option http-buffer-request
+  http-reuse always
+{'  log stdout format raw local0' if self.access_log else ''}
+{'  option httplog' if self.access_log else ''}
+frontend front
+  bind 127.0.0.1:{self.port} backlog 4096
+  default_backend backends
+backend backends
+  http-request set-header api-key {KEY}
+{retry}
+{servers}
+""")
+        return ["haproxy", "-f", str(config), "-db"]
+
+
+PROXIES = (AoaiLb, Nginx, HAProxy)
+
+
+def missing():
+    return [name for name in ("nginx", "haproxy", "openssl") if shutil.which(name) is None]
