@@ -1,20 +1,24 @@
 #!/usr/bin/python3
-"""What one forwarded request costs: user instructions and system calls, gated against recorded figures.
+"""What a forwarded request and a relayed event cost: user instructions and system calls, gated against recorded figures.
 
-Unlike times, these counts hardly vary between runs and machines. The daemon runs under callgrind, forwards FEW requests
-in one run and MANY in another, one after the other on one kept-alive connection; the difference is the cost of a request
-without the cost of starting. With one request at a time six system calls are the least there can be: wait, receive and
-send, for the request and for the answer. A change that makes a request dearer than recorded by more than the tolerance fails, and so
-does one that makes it cheaper by as much, until the better figure is recorded: tests/tools/instructions.py --record.
+Unlike times, these counts hardly vary between runs and machines. The daemon runs under callgrind, forwards few requests
+in one run and many in another; the difference is the cost of a request without the cost of starting. Callers and backends
+go in step with it, and where several requests or events are there at once the daemon is stopped while they are sent, so
+that it always meets the same. With one request at a time six system calls are the least there can be: wait, receive and
+send, for the request and for the answer. A change that makes something dearer than recorded by more than the tolerance
+fails; what has become cheaper is told, and recorded with --record.
 
 usage: instructions.py [PROGRAM] [--record]		(default: build/release/aoai-lb)
 """
+import concurrent.futures
+import contextlib
 import json
 import pathlib
 import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -22,7 +26,6 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUDGETS = pathlib.Path(__file__).with_name("budgets.json")
-FEW, MANY = 200, 1200
 TIMEOUT_SECONDS = 60
 # A call that may block has a second line, once it returns. Reading the clock is a system call under valgrind alone.
 SYSTEM_CALL = re.compile(r"^SYSCALL\[\d+,\d+\]\( *\d+\) (?!\.\.\. \[async\])(?!sys_clock_gettime)", re.M)
@@ -38,7 +41,9 @@ ANSWER_FIELDS = (
     "azureml-model-session: d042-20241113", "x-accel-buffering: no", "x-ms-client-request-id: 5f0c3c5e-33b2-4c1a-9d8e",
     "x-ms-region: Sweden Central", "x-ratelimit-remaining-requests: 99", "x-ratelimit-remaining-tokens: 9876",
     "x-request-id: 0b8b1f3c-9d8e-4c1a")  # and Content-Length: 13 in all
-REQUEST_BODY_BYTES, ANSWER_BODY_BYTES = 2048, 1536
+REQUEST_BODY_BYTES, ANSWER_BODY_BYTES, LARGE_BODY_BYTES = 2048, 1536, 40960
+TOGETHER = 32
+REST_MS = 10  # that the throttled backend asks for
 
 
 def padded(value, member, size):
@@ -55,19 +60,19 @@ def message(first_line, fields, body):
     return "\r\n".join(lines).encode() + body
 
 
-def make_request():
+def make_request(size=REQUEST_BODY_BYTES, stream=False):
     turn = {"role": "user", "content": ""}
-    body = {"messages": [{"role": "system", "content": "You answer briefly."}, turn], "max_tokens": 200, "stream": False}
+    body = {"messages": [{"role": "system", "content": "You answer briefly."}, turn], "max_tokens": 200, "stream": stream}
     return message("POST /openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21 HTTP/1.1", REQUEST_FIELDS,
-                   padded(body, (turn, "content"), REQUEST_BODY_BYTES))
+                   padded(body, (turn, "content"), size))
 
 
-def make_answer():
+def make_answer(size=ANSWER_BODY_BYTES):
     turn = {"role": "assistant", "content": ""}
     body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1732000000, "model": "gpt-4o-2024-11-20",
             "choices": [{"index": 0, "finish_reason": "stop", "message": turn}],
             "usage": {"prompt_tokens": 420, "completion_tokens": 310, "total_tokens": 730}}
-    return message("HTTP/1.1 200 OK", ANSWER_FIELDS, padded(body, (turn, "content"), ANSWER_BODY_BYTES))
+    return message("HTTP/1.1 200 OK", ANSWER_FIELDS, padded(body, (turn, "content"), size))
 
 
 def receive_message(sock):
@@ -79,43 +84,176 @@ def receive_message(sock):
         data += more
     head, _, body = data.partition(b"\r\n\r\n")
     length = int(re.search(rb"(?im)^content-length: *(\d+)\r?$", head + b"\r\n")[1])
-    while len(body) < length:
+    left = length - len(body)
+    while left > 0:
         more = sock.recv(65536)
         assert more, "the daemon closed the connection"
-        body += more
-    assert len(body) == length
+        left -= len(more)
+    assert left == 0
     return head
 
 
-def exchange(port, backend, count):
-    """Sends count requests through the daemon, and answers them; all on one connection each."""
-    request, answer = make_request(), make_answer()
-    upstream = None
-    with socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS) as client:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(count):
-            client.sendall(request)
-            if upstream is None:
-                upstream, _ = backend.accept()
-                upstream.settimeout(TIMEOUT_SECONDS)
-                upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            receive_message(upstream)
-            upstream.sendall(answer)
+def receive_until(sock, end):
+    data = b""
+    while not data.endswith(end):
+        more = sock.recv(65536)
+        assert more, "the daemon closed the connection"
+        data += more
+    return data
+
+
+class World:
+    """The daemon under callgrind, its backends' listening sockets, and what has been connected."""
+
+    def __init__(self, process, port, listeners, tls):
+        self.process, self.port, self.listeners, self.tls = process, port, listeners, tls
+        self.open = []
+
+    def client(self):
+        sock = socket.create_connection(("127.0.0.1", self.port), TIMEOUT_SECONDS)
+        return self.kept(sock)
+
+    def upstream(self, backend=0):
+        sock, _ = self.listeners[backend].accept()
+        sock.settimeout(TIMEOUT_SECONDS)
+        return self.kept(self.tls.wrap_socket(sock, server_side=True) if self.tls else sock)
+
+    def kept(self, sock):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.open.append(sock)
+        return sock
+
+    def close(self):
+        for sock in self.open:
+            sock.close()
+
+    @contextlib.contextmanager
+    def stopped(self, really):
+        """The daemon stands still, so that all that is sent meanwhile reaches it in one turn of its loop."""
+        if not really:
+            yield
+            return
+        self.process.send_signal(signal.SIGSTOP)
+        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+            while task.joinpath("stat").read_text().rpartition(")")[2].split()[0] not in "Tt":
+                time.sleep(0.0005)
+        yield
+        self.process.send_signal(signal.SIGCONT)
+
+
+def forward(world, count, together=1, request=None, answer=None):
+    """So many rounds of requests, each round's together."""
+    request, answer = request or make_request(), answer or make_answer()
+    clients, upstreams = [world.client() for _ in range(together)], []
+    for _ in range(count):
+        with world.stopped(together > 1):
+            for client in clients:
+                client.sendall(request)
+        for i in range(together):
+            if len(upstreams) <= i:
+                upstreams.append(world.upstream())
+            receive_message(upstreams[i])
+        with world.stopped(together > 1):
+            for upstream in upstreams:
+                upstream.sendall(answer)
+        for client in clients:
             head = receive_message(client)
             assert head.startswith(b"HTTP/1.1 200 "), head
-    upstream.close()
 
 
-def measure(program, count):
-    """Instructions and system calls of one run of the daemon over count requests."""
-    with tempfile.TemporaryDirectory() as directory, socket.create_server(("127.0.0.1", 0)) as backend:
-        backend.settimeout(TIMEOUT_SECONDS)
+def chunk(data):
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def make_event(delta='{"content":" token"}', reason="null"):
+    return ('data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1732000000,"model":"gpt-4o-2024-11-20",'
+            f'"choices":[{{"index":0,"delta":{delta},"finish_reason":{reason}}}]}}\n\n').encode()
+
+
+def stream(world, count, together=1):
+    """So many events on each of the streams, those of all streams together."""
+    fields = [field for field in ANSWER_FIELDS if not field.startswith("Content-Type")]
+    head = "\r\n".join(["HTTP/1.1 200 OK", "Content-Type: text/event-stream", *fields, "Transfer-Encoding: chunked", "", ""])
+    event, clients, upstreams = make_event(), [], []
+    for _ in range(together):
+        clients.append(world.client())
+        clients[-1].sendall(make_request(stream=True))
+        upstreams.append(world.upstream())
+        receive_message(upstreams[-1])
+        upstreams[-1].sendall(head.encode() + chunk(event))
+        receive_until(clients[-1], b"\n\n\r\n")
+    for _ in range(count):
+        with world.stopped(together > 1):
+            for upstream in upstreams:
+                upstream.sendall(chunk(event))
+        for client in clients:
+            receive_until(client, b"\n\n\r\n")
+    for client, upstream in zip(clients, upstreams):
+        upstream.sendall(chunk(make_event("{}", '"stop"')) + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+        receive_until(client, b"\r\n0\r\n\r\n")
+
+
+def fail_over(world, count):
+    """Pairs of requests: the first backend throttles one, the second answers it; once rested, the first takes the other."""
+    refusal = message("HTTP/1.1 429 Too Many Requests", ("Content-Type: application/json", f"retry-after-ms: {REST_MS}"),
+                      b'{"error":{"code":"429","message":"Please retry."}}')
+    client, upstreams, answer = world.client(), {}, make_answer()
+
+    def answered_by(backend, data):
+        if backend not in upstreams:
+            upstreams[backend] = world.upstream(backend)
+        receive_message(upstreams[backend])
+        upstreams[backend].sendall(data)
+
+    for _ in range(count):
+        client.sendall(make_request())
+        answered_by(0, refusal)
+        answered_by(1, answer)
+        assert b"openai1=429" in receive_message(client)
+        time.sleep(3 * REST_MS / 1000)  # its clock began before this: the rest is over
+        client.sendall(make_request())
+        answered_by(0, answer)
+        assert b"openai1=200" in receive_message(client)
+
+
+# name → what is done, how often in the two runs, and by how many requests or events that is divided each time.
+CASES = {
+    "json": (forward, {}, 100, 700, 1),
+    "json_together": (forward, {"together": TOGETHER}, 4, 20, TOGETHER),
+    "request_40k": (forward, {"request": make_request(LARGE_BODY_BYTES)}, 40, 240, 1),
+    "answer_40k": (forward, {"answer": make_answer(LARGE_BODY_BYTES)}, 40, 240, 1),
+    "tls": (forward, {}, 60, 360, 1),
+    "event": (stream, {}, 200, 1200, 1),
+    "event_together": (stream, {"together": TOGETHER}, 4, 40, TOGETHER),
+    "failover_pair": (fail_over, {}, 10, 60, 1),
+}
+
+
+def make_certificate(directory):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "certificate.pem"], cwd=directory, check=True,
+                   capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pathlib.Path(directory, "certificate.pem"), pathlib.Path(directory, "key.pem"))
+    return context
+
+
+def measure(program, name, count):
+    """Instructions and system calls of one run of the daemon over one case."""
+    work, options, *_ = CASES[name]
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128)) for _ in range(2)]
+        for listener in listeners:
+            listener.settimeout(TIMEOUT_SECONDS)
+        tls = make_certificate(directory) if name == "tls" else None
         config = pathlib.Path(directory, "config.json")
         config.write_text(json.dumps({
             "listen": {"address": "127.0.0.1", "port": 0}, "admin": {"address": "127.0.0.1", "port": 0}, "workers": 1,
             "log": {"requests": False},
-            "backends": [{"name": "openai1", "url": f"http://127.0.0.1:{backend.getsockname()[1]}",
-                          "auth": {"type": "api_key", "key": "fedcba9876543210fedcba9876543210"}}]}))
+            "backends": [{"name": f"openai{i + 1}", "priority": i + 1,
+                          "url": f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}",
+                          "auth": {"type": "api_key", "key": "fedcba9876543210fedcba9876543210"},
+                          **({"tls": {"verify": False}} if tls else {})} for i, listener in enumerate(listeners)]}))
         counts = pathlib.Path(directory, "callgrind.out")
         calls = pathlib.Path(directory, "calls.%p")
         daemon = subprocess.Popen(
@@ -129,7 +267,11 @@ def measure(program, count):
                     port = int(found[1])
                     break
             assert port, f"the daemon ended with {daemon.wait(TIMEOUT_SECONDS)} before it listened"
-            exchange(port, backend, count)
+            world = World(daemon, port, listeners, tls)
+            try:
+                work(world, count, **options)
+            finally:
+                world.close()
             daemon.send_signal(signal.SIGTERM)
             daemon.stdout.read()
             code = daemon.wait(TIMEOUT_SECONDS)
@@ -147,7 +289,7 @@ def measure(program, count):
 def judge(name, figure, budget, tolerance):
     """A line about a figure, and whether it holds."""
     recorded, limit = budget["recorded"], budget["limit"]
-    line = f"{name} per forwarded request: {figure:g} (recorded {recorded}, limit {limit})"
+    line = f"{name}: {figure:g} (recorded {recorded}, limit {limit})"
     if figure > limit:
         return f"{line}: above the limit", False
     if recorded is None:
@@ -155,7 +297,7 @@ def judge(name, figure, budget, tolerance):
     if figure > recorded * (1 + tolerance):
         return f"{line}: {100 * (figure / recorded - 1):.1f} % dearer than recorded", False
     if figure < recorded * (1 - tolerance):
-        return f"{line}: {100 * (1 - figure / recorded):.1f} % cheaper than recorded: record it with --record", False
+        return f"{line}: {100 * (1 - figure / recorded):.1f} % cheaper than recorded: keep that with --record", True
     return line, True
 
 
@@ -167,16 +309,19 @@ def main(arguments):
         print("valgrind is missing", file=sys.stderr)
         return 1
     started = time.monotonic()
-    few, many = measure(program, FEW), measure(program, MANY)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        runs = {name: [pool.submit(measure, program, name, count) for count in case[2:4]] for name, case in CASES.items()}
     budgets = json.loads(BUDGETS.read_text())
     good = True
-    for name, budget in budgets["per_request"].items():
-        figure = (many[name] - few[name]) / (MANY - FEW)
-        if record:
-            budget["recorded"] = round(figure, 2) if figure < 100 else round(figure)
-        line, holds = judge(name.replace("_", " "), figure, budget, budgets["tolerance"])
-        print(line)
-        good = good and holds
+    for name, (few, many) in runs.items():
+        _, _, few_count, many_count, parts = CASES[name]
+        for what, budget in budgets["cases"][name].items():
+            figure = round((many.result()[what] - few.result()[what]) / (many_count - few_count) / parts, 3)
+            if record:
+                budget["recorded"] = round(figure, 2) if figure < 100 else round(figure)
+            line, holds = judge(f"{name}, {what.replace('_', ' ')}", figure, budget, budgets["tolerance"])
+            print(line)
+            good = good and holds
     print(f"measured in {time.monotonic() - started:.0f} s")
     if record:
         BUDGETS.write_text(json.dumps(budgets, indent=2) + "\n")
