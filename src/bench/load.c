@@ -476,27 +476,37 @@ on_clock(void *owner, uint64_t now_ms)
 		start_measuring(load);
 }
 
-/* A line of input: the next phase. Its end: all is over. */
+/* A line of input, or its end: the next phase. */
 static void
-on_input(evutil_socket_t fd, short events, void *context)
+go_on(struct load *load, bool ended)
 {
-	struct load *load = context;
-	char line[64];
-	ssize_t count = read(fd, line, sizeof(line));
-
-	(void)events;
-	if (count < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (count > 0 && load->phase == LOAD_READY) {
+	if (!ended && load->phase == LOAD_READY) {
 		begin(load);
 		return;
 	}
-	if (count > 0 && load->phase == LOAD_MEASURING) {
+	if (!ended && load->phase == LOAD_MEASURING) {
 		finish(load);
 		return;
 	}
 	finish(load);
 	event_base_loopbreak(load->base);
+}
+
+static void
+on_input(evutil_socket_t fd, short events, void *context)
+{
+	struct load *load = context;
+	char text[64];
+	ssize_t count = read(fd, text, sizeof(text));
+
+	(void)events;
+	if (count < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (count <= 0)
+		go_on(load, true);
+	for (ssize_t i = 0; i < count; i++)
+		if (text[i] == '\n')
+			go_on(load, false);
 }
 
 static void
