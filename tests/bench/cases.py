@@ -7,8 +7,6 @@ import time
 
 from load import Backend, Load, measure
 
-LATENCY_CALLS = ("json", 1)
-
 
 @contextlib.contextmanager
 def scratch():
@@ -39,9 +37,9 @@ class Case:
         tls = ("--tls", certificate) if self.tls else ()
         first = ("--refuse", "503" if proxy_class and proxy_class.name == "haproxy" else "429", "--alternate") \
             if self.failing else ()
-        running = [Backend(*tls, *first)]
+        running = [Backend("--address", "0.0.0.0", *tls, *first)]
         if self.failing:
-            running.append(Backend(*tls))
+            running.append(Backend("--address", "0.0.0.0", *tls))
         counts = []
         try:
             yield [backend.port for backend in running], counts
@@ -131,9 +129,8 @@ def scale(proxy_class, certificate, streams, seconds=4):
 
 
 def many(proxy_class, backends, workers, run_ms):
-    """CPU time of a small request with so many backends (all the same one), and with so many workers."""
+    """CPU time of a small request with so many backends (one process behind many addresses), and with so many workers."""
     with scratch() as directory, Case("many", "").backends(None, None) as (ports, _):
-        # Each under an address of its own, so that each is a backend with connections of its own.
         proxy = proxy_class(directory, ports * backends, workers=workers)
         try:
             result = measure(proxy.port, proxy.cpu_ns, "--connections", 32, "--run", run_ms, "--warm", 500)

@@ -29,6 +29,11 @@ def free_port():
         return sock.getsockname()[1]
 
 
+def host_of(backend):
+    """Backends have loopback addresses of their own, so that each is one with connections of its own."""
+    return f"127.0.0.{backend + 1}"
+
+
 def ticks_ns(path):
     return int(path.read_text().split()[0])
 
@@ -110,7 +115,8 @@ class AoaiLb(Proxy):
         config.write_text(json.dumps({
             "listen": {"address": "127.0.0.1", "port": self.port}, "admin": {"address": "127.0.0.1", "port": 0},
             "workers": self.workers, "log": {"requests": self.access_log},
-            "backends": [{"name": f"openai{i}", "url": f"{scheme}://127.0.0.1:{port}", "priority": i + 1 if self.failing else 1,
+            "backends": [{"name": f"openai{i}", "url": f"{scheme}://{host_of(i)}:{port}",
+                          "priority": i + 1 if self.failing else 1,
                           "auth": {"type": "api_key", "key": KEY}, **({"tls": {"verify": False}} if self.tls else {})}
                          for i, port in enumerate(self.ports)]}))
         return [str(ROOT / "build/release/aoai-lb"), "--config", str(config)]
