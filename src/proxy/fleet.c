@@ -1,5 +1,6 @@
 #include "proxy/fleet.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,6 +133,41 @@ number_deployments(struct fleet *fleet)
 	}
 }
 
+/* NULL with a fault that names keys, reason and remedy. */
+static SSL_CTX *
+front_context(const struct config_listen *listen, char *fault, size_t fault_size)
+{
+	char reason[384];
+	SSL_CTX *context =
+	    tls_server_context(listen->certificate_file, listen->private_key_file, reason, sizeof(reason));
+
+	if (context == NULL)
+		snprintf(fault, fault_size,
+		    "listen.tls.certificate_file, listen.tls.private_key_file: %s; both must be PEM, the chain with "
+		    "the "
+		    "daemon's own certificate first",
+		    reason);
+	return context;
+}
+
+/* The backend's endpoint: one that exists already, or a new one. NULL with a fault that names the key. */
+static struct endpoint *
+take_endpoint(const struct fleet *fleet, const struct fleet *previous, size_t index, char *fault, size_t fault_size)
+{
+	struct endpoint_settings settings = endpoint_settings_of(&fleet->config->backends[index]);
+	struct endpoint *endpoint = find_endpoint(fleet, index, &settings);
+	char reason[384];
+
+	if (endpoint == NULL && previous != NULL)
+		endpoint = find_endpoint(previous, previous->count, &settings);
+	if (endpoint == NULL)
+		endpoint = endpoint_new(&settings, reason, sizeof(reason));
+	if (endpoint == NULL)
+		snprintf(fault, fault_size, "backends[%zu].tls.ca_file: %s; it must hold certificates in PEM", index,
+		    reason);
+	return endpoint;
+}
+
 struct fleet *
 fleet_new(struct config *config, const struct fleet *previous, const struct fleet_tables *tables,
     struct identities *identities, char *fault, size_t fault_size)
@@ -142,8 +178,7 @@ fleet_new(struct config *config, const struct fleet *previous, const struct flee
 	fleet->table = tables->deployments;
 	fleet->references = 1;
 	if (config->listen.certificate_file[0] != '\0') {
-		fleet->front_tls = tls_server_context(config->listen.certificate_file, config->listen.private_key_file,
-		    fault, fault_size);
+		fleet->front_tls = front_context(&config->listen, fault, fault_size);
 		if (fleet->front_tls == NULL) {
 			fleet_release(&fleet);
 			return NULL;
@@ -157,15 +192,10 @@ fleet_new(struct config *config, const struct fleet *previous, const struct flee
 	};
 	for (size_t i = 0; i < config->backend_count; i++) {
 		struct fleet_backend *backend = &fleet->backends[i];
-		struct endpoint_settings settings = endpoint_settings_of(&config->backends[i]);
 
 		backend->config = &config->backends[i];
 		fleet->has_passthrough = fleet->has_passthrough || backend->config->auth.type == AUTH_PASSTHROUGH;
-		backend->endpoint = find_endpoint(fleet, i, &settings);
-		if (backend->endpoint == NULL && previous != NULL)
-			backend->endpoint = find_endpoint(previous, previous->count, &settings);
-		if (backend->endpoint == NULL)
-			backend->endpoint = endpoint_new(&settings, fault, fault_size);
+		backend->endpoint = take_endpoint(fleet, previous, i, fault, fault_size);
 		if (backend->endpoint == NULL) {
 			fleet_release(&fleet);
 			return NULL;
