@@ -57,7 +57,7 @@ ptrdiff_t slice_find_nocase(struct slice slice, struct slice needle);
 bool slice_to_u64(struct slice digits, uint64_t *value) MUST_CHECK;
 
 /* Length of the well-formed UTF-8 sequence at the start of a slice that is not empty (RFC 3629); 0: there is none. */
-size_t slice_utf8_sequence(struct slice slice);
+size_t slice_utf8_sequence(struct slice text);
 bool slice_is_utf8(struct slice slice);
 
 /* A NUL-terminated copy on the heap, which the caller frees. Aborts when memory is out. */

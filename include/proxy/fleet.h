@@ -32,10 +32,10 @@ struct fleet_backend {
 	struct backend_state *state;
 	struct endpoint *endpoint;
 	struct identity *identity; /* whose tokens it is sent; NULL: none's */
-	struct buffer own_lines;  /* "host: …", "accept-encoding: …" and the credential, ready to be sent */
-	uint16_t label;           /* the number of its name in the metrics */
-	uint64_t resource;        /* the hash of its URL: where stored things live (policy/pins.h) */
-	uint16_t wildcard_number; /* the deployment number of the map's "*", or FLEET_NOT_SERVED */
+	struct buffer own_lines;   /* "host: …", "accept-encoding: …" and the credential, ready to be sent */
+	uint16_t label;            /* the number of its name in the metrics */
+	uint64_t resource;         /* the hash of its URL: where stored things live (policy/pins.h) */
+	uint16_t wildcard_number;  /* the deployment number of the map's "*", or FLEET_NOT_SERVED */
 };
 
 /* Names that get a number each, for good: what is counted under it stays right over reloads. */
