@@ -1,5 +1,6 @@
 #include "admin/admin.h"
 
+#include <arpa/inet.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/http.h>
@@ -108,26 +109,24 @@ may_look(const struct admin *admin, struct evhttp_request *request)
 	return false;
 }
 
-/* Whether a host[:port] names this machine. */
+/* Whether a host[:port] names this machine. The whole of it: anybody may own localhost.example or 127.example, and let it
+ * point here. */
 static bool
 names_loopback(const char *host)
 {
 	struct slice given = slice_from(host);
-	ptrdiff_t colon = slice_find(given, SLICE(":"));
-	char address[INET_ADDRSTRLEN];
-	struct in_addr parsed;
+	const char *colon = given.length > 0 ? memrchr(given.data, ':', given.length) : NULL;
+	const char *bracket = given.length > 0 ? memrchr(given.data, ']', given.length) : NULL;
+	char name[INET_ADDRSTRLEN];
+	struct in_addr address;
 
-	if (slice_equals(given, SLICE("[::1]")) || slice_starts_with(given, SLICE("[::1]:")))
+	if (colon != NULL && (bracket == NULL || bracket < colon))
+		given.length = (size_t)(colon - given.data);
+	if (slice_equals_nocase(given, SLICE("localhost")) || slice_equals(given, SLICE("[::1]")))
 		return true;
-	if (colon >= 0)
-		given.length = (size_t)colon;
-	if (slice_equals_nocase(given, SLICE("localhost")))
-		return true;
-	if (given.length >= sizeof(address))
-		return false;
-	memcpy(address, given.data, given.length);
-	address[given.length] = '\0';
-	return inet_pton(AF_INET, address, &parsed) == 1 && ntohl(parsed.s_addr) >> 24 == IN_LOOPBACKNET;
+	snprintf(name, sizeof(name), "%.*s", SLICE_PRINT(given));
+	return given.length < sizeof(name) && inet_pton(AF_INET, name, &address) == 1 &&
+	    ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET;
 }
 
 /* A page of somebody else's, open in an operator's browser, must not be able to reload (nor by a name that it points

@@ -125,9 +125,16 @@ def test_a_deployment_name_that_is_markup_is_shown_as_text(stage):
 
 
 @pytest.mark.parametrize("headers", [[("Origin", "http://evil.example")], [("Origin", "null")], [("Host", "evil.example")],
-                                     [("Host", "localhost.evil.example")], [("Host", "127.0.0.1.evil.example:9090")]])
+                                     *([("Host", name), ("Origin", f"http://{name}")] for name in
+                                       ("localhost.evil.example", "127.evil.example:9090", "127.0.0.1.evil.example", "127.0.0.1evil",
+                                        "localhosts", "[::1].evil.example", "evil.example:127.0.0.1", "10.0.0.1", ""))])
 def test_a_foreign_reload_is_refused(quiet, headers):
     assert quiet.call("POST", "/reload", headers).status == 403
+
+
+@pytest.mark.parametrize("name", ["localhost", "LocalHost:9090", "127.0.0.1", "127.1.2.3:80", "[::1]", "[::1]:9090"])
+def test_a_reload_by_a_name_of_this_machine_is_taken(quiet, name):
+    assert quiet.call("POST", "/reload", [("Host", name), ("Origin", f"http://{name}")]).status == 200
 
 
 def test_a_reload_is_a_post(quiet):
