@@ -294,7 +294,8 @@ begin_exchange(struct client *client, char *view, size_t length, size_t head_len
 	if (client->phase == CLIENT_BODY) {
 		enter(client, CLIENT_BODY, now_ms);
 		take_body(client, view + head_length, length - head_length, now_ms);
-	} else if (client->phase == CLIENT_IDLE && length > head_length) {
+	} else if (client->phase != CLIENT_CLOSED && client->phase != CLIENT_LINGER && length > head_length) {
+		/* It has been answered; if the answer still waits, so does what is behind it. */
 		keep_for_later(client, view + head_length, length - head_length);
 	}
 	buffer_free(&taken);

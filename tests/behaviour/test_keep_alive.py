@@ -1,13 +1,15 @@
 """Connections are kept and used again, on both sides, and never longer than is safe."""
+import re
 import threading
 import time
 
 import pytest
 
 from harness import answers
-from harness.client import request_bytes
+from harness.client import request_bytes, wait_for
 from harness.daemon import CHAT_BODY, CHAT_PATH
 from harness.stage import in_order
+from test_admin import Admin
 
 
 def numbers(backend):
@@ -108,6 +110,30 @@ def test_a_pipelined_request_waits_for_the_stream_before_it(stage):
         client.read_payload_until(answers.DONE)
         assert client.read_chunk() == b""
         assert client.read_answer().json == answers.COMPLETION
+
+
+def stands_still(daemon):
+    """Whether it answers no more for the time being."""
+    def answered():
+        return re.findall(r"aoai_lb_requests_total.*", Admin(daemon).get("/metrics").body.decode())
+
+    before = answered()
+    time.sleep(0.1)
+    return before and before == answered()
+
+
+def test_what_is_behind_a_request_whose_answer_must_wait_is_not_lost(stage):
+    """Heads that are refused at once, until their answers are more than a caller that does not read takes: what it sent
+    behind them stays whole and in order."""
+    daemon = stage.daemon([stage.backend()], workers=1, log={"requests": False})
+    ask, count = request_bytes("GET", "/nothing", host="lb"), 15_000
+    with daemon.client(receive_buffer=4096) as client:
+        sender = threading.Thread(target=client.send, args=(ask * count,))
+        sender.start()
+        wait_for(lambda: stands_still(daemon), what="an answer that must wait")
+        assert {client.read_answer("GET").status for _ in range(count)} == {404}
+        assert client.call("GET", "/healthz").status == 200
+        sender.join()
 
 
 @pytest.mark.parametrize("begin", [0, 60_000], ids=["at-once", "in-two-parts"])
