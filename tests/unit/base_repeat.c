@@ -55,15 +55,30 @@ test_keys_are_counted_apart(void **state)
 }
 
 static void
-test_a_key_in_anothers_place_displaces_it(void **state)
+test_keys_that_share_a_set_do_not_wear_each_other_out(void **state)
+{
+	uint64_t left_out, passed = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++)
+		for (unsigned k = 0; k < REPEAT_WAYS; k++)
+			passed += repeat_passes(&table, 42 + k * REPEAT_ENTRIES, 1000 + i, &left_out);
+	assert_int_equal(passed, REPEAT_WAYS * REPEAT_BURST);
+}
+
+static void
+test_where_a_set_is_full_the_oldest_goes(void **state)
 {
 	uint64_t left_out;
 
 	(void)state;
-	(void)storm(42, 1000, 100);
-	assert_true(repeat_passes(&table, 42 + REPEAT_ENTRIES, 1100, &left_out));
+	for (unsigned k = 0; k < REPEAT_WAYS; k++)
+		assert_int_equal(storm(42 + k * REPEAT_ENTRIES, 1000 + 10 * k, 10), REPEAT_BURST);
+	assert_true(repeat_passes(&table, 42 + REPEAT_WAYS * REPEAT_ENTRIES, 1200, &left_out));
 	assert_int_equal(left_out, 0);
-	assert_int_equal(storm(42, 1101, 100), REPEAT_BURST);
+	for (unsigned k = 1; k < REPEAT_WAYS; k++)
+		assert_int_equal(storm(42 + k * REPEAT_ENTRIES, 1300, 10), 0);
+	assert_int_equal(storm(42, 1300, 10), REPEAT_BURST);
 }
 
 static void
@@ -80,7 +95,8 @@ main(void)
 		cmocka_unit_test_setup(test_the_first_few_of_a_period_pass, empty),
 		cmocka_unit_test_setup(test_the_next_period_tells_how_many_did_not, empty),
 		cmocka_unit_test_setup(test_keys_are_counted_apart, empty),
-		cmocka_unit_test_setup(test_a_key_in_anothers_place_displaces_it, empty),
+		cmocka_unit_test_setup(test_keys_that_share_a_set_do_not_wear_each_other_out, empty),
+		cmocka_unit_test_setup(test_where_a_set_is_full_the_oldest_goes, empty),
 		cmocka_unit_test_setup(test_the_key_of_nought_is_a_key, empty),
 	};
 
