@@ -18,6 +18,17 @@ explain(char *fault, size_t size, const char *what, const char *file)
 	ERR_clear_error();
 }
 
+/* Without this OpenSSL asks on the terminal for the passphrase of an encrypted key, and waits for it. */
+static int
+no_passphrase(char *out, int size, int writing, void *context)
+{
+	(void)out;
+	(void)size;
+	(void)writing;
+	(void)context;
+	return -1;
+}
+
 static SSL_CTX *
 context_new(const SSL_METHOD *method)
 {
@@ -28,6 +39,7 @@ context_new(const SSL_METHOD *method)
 	SSL_CTX_set_mode(context,
 	    SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+	SSL_CTX_set_default_passwd_cb(context, no_passphrase);
 	/* One recv() takes record header and body together. */
 	SSL_CTX_set_read_ahead(context, 1);
 	return context;

@@ -10,8 +10,8 @@ import pytest
 
 from harness import answers
 from harness.client import request_bytes, wait_for
-from harness.daemon import CHAT_PATH, clean_environment
-from harness.wire import Ended, Wire
+from harness.daemon import CHAT_PATH, clean_environment, program
+from harness.wire import TIMEOUT_SECONDS, Ended, Wire
 
 HEADER_MS = 500
 
@@ -107,6 +107,21 @@ def test_certificates_can_change_while_callers_come(front):
 
     assert [shown_and_served(number) for number in range(20)] == [200] * 20
     front.daemon.wait_for_line("has been reloaded")
+
+
+def test_an_encrypted_key_is_a_fault_and_no_question(front):
+    """OpenSSL would ask for the passphrase on the terminal or stdin, and wait for it."""
+    key = front.directory / "front.key"
+    subprocess.run(["openssl", "pkey", "-aes256", "-passout", "pass:secret", "-in", str(key), "-out", str(key) + ".new"], check=True,
+                   capture_output=True)
+    (front.directory / "front.key.new").replace(key)
+    with subprocess.Popen([program("AOAI_LB", "aoai-lb"), "--config", str(front.daemon.config_path)], env=clean_environment(),
+                          stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            assert process.wait(TIMEOUT_SECONDS) == 1
+            assert b"private key" in process.stderr.read()
+        finally:
+            process.kill()
 
 
 # ---- versions
