@@ -147,7 +147,7 @@ reload(void *context, struct config_faults *faults)
 	char fault[512] = "";
 	bool done = false;
 
-	if (daemon->drain == RUNNING)
+	if (daemon->drain == RUNNING) /* a manager that knows of the end must not hear of a new beginning */
 		notify_reloading();
 	if (daemon->options->command == COMMAND_DEMO)
 		config_faults_add(faults, "", "the demo has no configuration to reload");
@@ -171,9 +171,8 @@ reload(void *context, struct config_faults *faults)
 	else
 		log_record(LOG_ERROR, "reload_failed", LOG_NO_FIELDS,
 		    "The configuration has not been reloaded; the running one stays");
-	if (daemon->drain != RUNNING)
-		return done; /* the manager has been told that it stops */
-	notify(done ? "READY=1\nSTATUS=Ready" : "READY=1\nSTATUS=Ready; the last reload failed, see the log");
+	if (daemon->drain == RUNNING)
+		notify(done ? "READY=1\nSTATUS=Ready" : "READY=1\nSTATUS=Ready; the last reload failed, see the log");
 	return done;
 }
 

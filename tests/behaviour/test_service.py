@@ -58,6 +58,23 @@ def test_a_service_manager_hears_of_start_reload_and_stop(stage, manager):
     daemon.ended()
 
 
+def test_a_reload_amid_a_drain_does_not_call_it_off(stage, manager):
+    """A manager that hears READY=1 behind STOPPING=1 would take the service for one that goes on."""
+    daemon = stage.daemon([stage.backend()], environment={"NOTIFY_SOCKET": manager.name}, timeouts={"drain_delay_ms": 60_000})
+    manager.wait_for("READY=1")
+    daemon.signal(signal.SIGTERM)
+    manager.wait_for("STOPPING=1")
+    manager.seen.clear()
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_line("has been reloaded")
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    manager.sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        manager.seen.append(manager.sock.recv(4096))
+    daemon.ended()
+
+
 def test_a_failed_reload_ends_the_reloading_too(stage, manager):
     daemon = stage.daemon([stage.backend()], environment={"NOTIFY_SOCKET": manager.name})
     manager.wait_for("READY=1")
