@@ -56,7 +56,7 @@ struct upstream_target {
 void route_write_upstream(const struct route *route, struct slice query, const struct upstream_target *target,
     struct buffer *out);
 
-/* Whether a deployment name is fit to be used: 1..256 bytes, no control bytes, not "." or "..". */
+/* Whether a deployment name is fit to be used: 1..256 bytes of UTF-8, no control bytes, not "." or "..". */
 bool route_deployment_name_ok(struct slice name);
 
 #endif

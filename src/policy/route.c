@@ -291,5 +291,5 @@ route_deployment_name_ok(struct slice name)
 		if (byte < 0x20 || byte == 0x7f)
 			return false;
 	}
-	return !slice_equals(name, SLICE(".")) && !slice_equals(name, SLICE(".."));
+	return slice_is_utf8(name) && !slice_equals(name, SLICE(".")) && !slice_equals(name, SLICE(".."));
 }

@@ -352,6 +352,8 @@ accepts_fit_deployment_names(void **state)
 	assert_false(route_deployment_name_ok(SLICE("a\r\nb")));
 	assert_false(route_deployment_name_ok(SLICE("a\0b")));
 	assert_false(route_deployment_name_ok(SLICE("a\x7f")));
+	assert_false(route_deployment_name_ok(SLICE("a\xff")));
+	assert_false(route_deployment_name_ok(SLICE("\xc3")));
 	assert_false(route_deployment_name_ok(SLICE("\t")));
 }
 
