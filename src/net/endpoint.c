@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "net/resolver.h"
@@ -23,6 +24,7 @@ struct endpoint {
 	uint16_t port;
 	bool secure, verify, literal;
 	SSL_CTX *tls;
+	uint64_t ca_digest; /* of ca_file's text as it was read */
 	_Atomic uint32_t references;
 	_Atomic int connections[ENDPOINT_USES];
 
@@ -77,6 +79,23 @@ keep_session(SSL *ssl, SSL_SESSION *session)
 	return 0; /* OpenSSL keeps its own */
 }
 
+/* A digest of a file's text, by which a change is seen; 0 where there is no such file. */
+static uint64_t
+file_digest(const char *path)
+{
+	FILE *file = path[0] != '\0' ? fopen(path, "re") : NULL;
+	char text[4096];
+	uint64_t digest = 1;
+	size_t length;
+
+	if (file == NULL)
+		return 0;
+	while ((length = fread(text, 1, sizeof(text), file)) > 0)
+		digest = hash_bytes(slice_of(text, length), digest);
+	(void)fclose(file);
+	return digest;
+}
+
 struct endpoint *
 endpoint_new(const struct endpoint_settings *settings, char *fault, size_t fault_size)
 {
@@ -94,6 +113,8 @@ endpoint_new(const struct endpoint_settings *settings, char *fault, size_t fault
 	endpoint->literal = parse_literal(endpoint->host, endpoint->port, &endpoint->addresses[0]);
 	endpoint->address_count = endpoint->literal ? 1 : 0;
 	if (endpoint->secure) {
+		/* First the digest: should the file change in between, the next reload sees a change. */
+		endpoint->ca_digest = file_digest(endpoint->ca_file);
 		endpoint->tls = tls_client_context(endpoint->ca_file, endpoint->verify, fault, fault_size);
 		if (endpoint->tls == NULL) {
 			endpoint_release(&endpoint);
@@ -150,7 +171,8 @@ endpoint_matches(const struct endpoint *endpoint, const struct endpoint_settings
 	return strcmp(endpoint->host, settings->host) == 0 && endpoint->port == settings->port &&
 	    endpoint->secure == settings->secure && strcmp(endpoint->server_name, name) == 0 &&
 	    strcmp(endpoint->ca_file, settings->ca_file != NULL ? settings->ca_file : "") == 0 &&
-	    endpoint->verify == settings->verify;
+	    endpoint->verify == settings->verify &&
+	    (!endpoint->secure || endpoint->ca_digest == file_digest(endpoint->ca_file));
 }
 
 const char *

@@ -1,6 +1,8 @@
 """Backends that go wrong in TLS: told apart in the log, and another one answers."""
 import concurrent.futures
 import re
+import shutil
+import signal
 import ssl
 import subprocess
 import threading
@@ -17,6 +19,24 @@ from harness.wire import TIMEOUT_SECONDS, Reset
 
 def trusted(certificates, **more):
     return {"ca_file": str(certificates.ca_file), **more}
+
+
+# ---- authorities
+
+def test_a_reload_reads_authorities_anew(stage, certificates):
+    ca_file = stage.directory() / "ca.pem"
+    shutil.copy(certificates.ca_file, ca_file)
+    backend = stage.backend(tls=certificates.server("self"), host="localhost")
+    daemon = stage.daemon([{"url": f"https://localhost:{backend.port}", "tls": {"ca_file": str(ca_file)}}])
+    assert daemon.chat().status == 502
+    shutil.copy(certificates.directory / "self.pem", ca_file)
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_line("has been reloaded")
+    assert daemon.chat().status == 200
+    ca_file.write_text("no certificates")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for_line("has not been reloaded")
+    assert daemon.chat().status == 200
 
 
 # ---- handshakes
