@@ -122,18 +122,21 @@ def test_a_name_with_odd_characters_is_escaped(stage):
     assert settled(daemon).values("aoai_lb_requests_total", "deployment") == {'a"b]c'}
 
 
-def test_one_that_is_called_other_and_those_without_a_number_share_a_label(stage):
-    daemon = stage.daemon([stage.backend(answers.ok(), answers.deployment_not_found())])
-    daemon.chat(deployment="other")
-    daemon.chat(deployment="made-up")
-    metrics = settled(daemon)  # the strict reader refuses a sample that comes twice
-    assert metrics.total("aoai_lb_requests_total", deployment="other") == 2
+def test_a_name_that_is_no_utf_8_becomes_no_label(stage):
+    """One would make the whole page unreadable; a backend that takes any name would teach it to the daemon."""
+    daemon = stage.daemon([stage.backend().entry(deployments={"*": "any"})])
+    assert [daemon.chat(deployment=name).status for name in ("a%ffb", "%c3", "%c0%af", "%ed%a0%80", "%c3%a9")] == [400] * 4 + [200]
+    assert settled(daemon).values("aoai_lb_requests_total", "deployment") == {"", "é"}
 
 
-def test_a_name_that_is_no_utf_8_does_not_spoil_the_rest(stage):
-    daemon = stage.daemon([stage.backend()])
-    assert daemon.chat(deployment="a%ff%C3%A4").status == 200
-    assert settled(daemon).values("aoai_lb_requests_total", "deployment") == {"a\\xff\u00e4"}
+def test_names_that_are_called_other_share_the_label_of_the_rest(stage):
+    backend = stage.backend(answers.ok(), answers.deployment_not_found())
+    daemon = stage.daemon([], backends=[{"name": "other", **backend.entry(auth=KEY)}], clients=[{"name": "other", "key": "k"}])
+    assert [daemon.chat([("api-key", "k")], deployment=name).status for name in ("other", "made-up", "other")] == [200, 404, 200]
+    metrics = settled(daemon)
+    assert metrics.total("aoai_lb_requests_total", deployment="other") == 3
+    assert metrics.total("aoai_lb_attempts_total", deployment="other", backend="other") == 3
+    assert metrics.total("aoai_lb_request_duration_seconds_count", deployment="other") == 3
 
 
 def test_counters_outlive_a_reload_that_drops_their_names(stage):
