@@ -32,6 +32,21 @@ getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
 """
 
 
+SLOW_ACCEPT = r"""
+#define _GNU_SOURCE
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int
+accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+	usleep(200000);
+	return (int)syscall(SYS_accept4, fd, address, length, flags);
+}
+"""
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_was_just_accepted_is_answered(stage, workers):
     """Its request lies in the socket when the signal comes; the daemon has not seen it yet. The answer may still say that
@@ -84,16 +99,36 @@ def test_an_upload_in_flight_is_finished_first(stage):
     daemon.ended()
 
 
-@pytest.fixture
-def slow_look_up(stage):
-    """An environment in which the look-up of a name with "slow" in it takes half a minute."""
+def slowed(stage, text):
+    """An environment in which something that the text defines is slow."""
     compiler = shutil.which("gcc") or shutil.which("cc")
-    assert compiler, "the compiler that built the daemon is needed to build the slow look-up"
+    assert compiler, "the compiler that built the daemon is needed to build what is slow"
     source = stage.directory() / "slow.c"
     library = source.with_suffix(".so")
-    source.write_text(SLOW_LOOK_UP)
+    source.write_text(text)
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True, timeout=60)
     return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+
+
+@pytest.fixture
+def slow_look_up(stage):
+    """The look-up of a name with "slow" in it takes half a minute."""
+    return slowed(stage, SLOW_LOOK_UP)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_caller_that_is_just_being_accepted_is_answered(stage, workers):
+    """Nobody is connected yet when the drain begins, and it does not end before the last has been accepted."""
+    daemon = stage.daemon([stage.backend()], environment=slowed(stage, SLOW_ACCEPT), workers=workers)
+    daemon.signal(signal.SIGSTOP)
+    clients = [daemon.open_chat(daemon.client()) for _ in range(3)]
+    daemon.signal(signal.SIGTERM)
+    daemon.signal(signal.SIGCONT)
+    for client in clients:
+        assert client.read_answer().status == 200
+        client.close()
+    assert daemon.wait() == 0
+    daemon.ended()
 
 
 def test_a_look_up_that_hangs_does_not_keep_the_daemon(stage, slow_look_up):
