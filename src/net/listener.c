@@ -161,9 +161,11 @@ accept_one(struct listener *listener)
 	}
 	fd = accept4(listener->fd, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0) {
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-			pause_accepting(listener, PAUSE_DESCRIPTORS_MS, strerror(errno));
-		return errno == EINTR || errno == ECONNABORTED;
+		int error = errno; /* pausing writes to the log */
+
+		if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM)
+			pause_accepting(listener, PAUSE_DESCRIPTORS_MS, strerror(error));
+		return error == EINTR || error == ECONNABORTED;
 	}
 	atomic_fetch_add_explicit(&worker->connections, 1, memory_order_relaxed);
 	if (listener->worker_count == 1)

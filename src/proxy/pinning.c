@@ -119,6 +119,9 @@ pinning_head(struct attempt *attempt, uint64_t now_ms)
 	struct exchange *exchange = attempt->exchange;
 	struct pinning *pinning = &exchange->pinning;
 
+	/* A former attempt is gone, and this one may have its address. */
+	if (pinning->answers != NULL)
+		pinning->answers->context = NULL;
 	if (!pinning->stateful || exchange->fleet->count < 2 || attempt->status < 200 || attempt->status > 299)
 		return;
 	if (pinning->path_id != 0 && exchange->method != METHOD_DELETE)

@@ -290,7 +290,7 @@ def test_the_admin_port_holds_a_bounded_number_of_connections(stage):
             client.request("GET", "/healthz", host=f"127.0.0.1:{admin.port}")
             assert client.read_answer("GET").status == 200
         held[35].request("GET", "/healthz", host=f"127.0.0.1:{admin.port}")
-        held[35].nothing_comes(0.3)
+        assert held[35].nothing_comes(0.3)
         for client in held[:10]:
             client.close()
         assert held[35].read_answer("GET").status == 200
