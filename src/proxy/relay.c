@@ -214,6 +214,13 @@ saw_content(struct attempt *attempt)
 	measure_first_event(attempt->exchange, attempt->last_read_ms);
 }
 
+/* A stored answer tells what it cost each time that it is read; it is counted once, when it is made. */
+static bool
+costs_tokens(const struct exchange *exchange)
+{
+	return exchange->method == METHOD_POST;
+}
+
 /* Looks at the events in data. An error before any content stands for a failed attempt: *status is what it stands for. */
 static enum scan
 scan_events(struct attempt *attempt, struct slice data, unsigned *status)
@@ -229,7 +236,7 @@ scan_events(struct attempt *attempt, struct slice data, unsigned *status)
 		openai_event_read(&event, &meaning);
 		if (meaning.dialect != OPENAI_DIALECT_UNKNOWN)
 			attempt->dialect = (uint8_t)meaning.dialect;
-		if (meaning.usage.known)
+		if (meaning.usage.known && costs_tokens(exchange))
 			exchange->usage = meaning.usage;
 		switch (meaning.kind) {
 		case OPENAI_EVENT_QUIET:
@@ -329,7 +336,7 @@ read_usage(struct attempt *attempt, struct slice data)
 {
 	struct exchange *exchange = attempt->exchange;
 
-	if (!attempt->is_json || attempt->coded || attempt->status != 200)
+	if (!attempt->is_json || attempt->coded || attempt->status != 200 || !costs_tokens(exchange))
 		return;
 	if (exchange->held.length == 0) {
 		openai_usage_read_tail(data, &exchange->usage);
@@ -367,7 +374,7 @@ keep_tail(struct attempt *attempt, struct slice data)
 {
 	struct buffer *tail = &attempt->exchange->held;
 
-	if (!attempt->is_json || attempt->coded)
+	if (!attempt->is_json || attempt->coded || !costs_tokens(attempt->exchange))
 		return;
 	if (data.length > USAGE_TAIL_BYTES)
 		data = slice_skip(data, data.length - USAGE_TAIL_BYTES);

@@ -265,6 +265,21 @@ def test_ten_thousand_mixed_requests_add_up(stage):
     assert good == metrics.total("aoai_lb_requests_total", code="200")
 
 
+def test_reading_a_stored_answer_again_costs_no_tokens(stage):
+    """It tells what it cost when it was made, which was counted then."""
+    long = answers.ok({"padding": "x" * 100_000, **answers.COMPLETION})
+    backend = stage.backend(answers.ok(), answers.ok(), long, answers.stream(*answers.RESPONSES))
+    daemon = stage.daemon([backend.entry(auth=KEY)], clients=[{"name": "a", "key": "a", "tokens_per_minute": 18}])
+    headers = [("api-key", "a")]
+    assert daemon.post("/v1/responses", {"model": "gpt-4o", "input": "x"}, headers).status == 200
+    for target in ("/v1/responses/resp_1", "/v1/responses/resp_1", "/v1/responses/resp_1?stream=true"):
+        assert daemon.get(target, headers).status == 200
+    metrics = settled(daemon)
+    assert metrics.total("aoai_lb_tokens_total", type="prompt") == 14
+    assert metrics.total("aoai_lb_tokens_total", type="completion") == 3
+    daemon.wait_for_line(r"GET /v1/responses/resp_1 .* tokens=0/0")
+
+
 def test_a_caller_that_leaves_is_counted(stage):
     backend = stage.backend(default=answers.hang())
     daemon = stage.daemon([backend])
