@@ -22,6 +22,8 @@ struct exchange;
 
 /* How many backends are asked for something that none is known to have. */
 #define PINNING_ASKS_MAX 3U
+/* Ids of one body that are looked up: one that consists of ids must not hold the loop. */
+#define PINNING_LOOKED_UP_MAX 4096U
 /* Ids that are learned from one answer: a long list may not displace what everybody else needs. */
 #define PINNING_LEARNED_MAX 256U
 

@@ -9,13 +9,17 @@
 #include "proxy/exchange.h"
 #include "proxy/proxy.h"
 
+/* A body is scanned in pieces, so that it can be left off as soon as there is no more to be learned from it. */
+#define SCANNED_AT_ONCE 65536U
+
 /* What was found in a request's body. */
 struct request_ids {
 	struct proxy *proxy;
 	const struct fleet *fleet;
 	uint64_t now_ms;
-	uint64_t bound;      /* the resource of the first known id that binds */
-	uint64_t referred;   /* the same of ids of items, which bind only where an item is a reference */
+	uint64_t bound;    /* the resource of the first known id that binds */
+	uint64_t referred; /* the same of ids of items, which bind only where an item is a reference */
+	unsigned looked_up;
 	bool has_references; /* {"type":"item_reference","id":"…"} */
 };
 
@@ -46,7 +50,7 @@ look_up(const struct id_found *found, void *context)
 
 	if (found->member == ID_TYPE)
 		ids->has_references = ids->has_references || found->item_reference;
-	else if (*place == PIN_UNKNOWN)
+	else if (*place == PIN_UNKNOWN && ids->looked_up++ < PINNING_LOOKED_UP_MAX)
 		*place = find_resource(ids->proxy, ids->fleet, found->hash, ids->now_ms);
 }
 
@@ -59,11 +63,18 @@ find_in_body(struct exchange *exchange, uint64_t now_ms)
 		.now_ms = now_ms,
 	};
 	struct id_scanner scanner;
+	struct slice rest;
 
 	if (exchange->uploading || exchange->boundary[0] != '\0' || exchange->content_coded)
 		return PIN_UNKNOWN;
 	id_scanner_init(&scanner, ids.proxy->pin_seed, look_up, &ids);
-	id_scanner_feed(&scanner, buffer_slice(&exchange->body));
+	rest = buffer_slice(&exchange->body);
+	while (rest.length > 0 && ids.bound == PIN_UNKNOWN && ids.looked_up < PINNING_LOOKED_UP_MAX) {
+		size_t piece = rest.length < SCANNED_AT_ONCE ? rest.length : SCANNED_AT_ONCE;
+
+		id_scanner_feed(&scanner, slice_of(rest.data, piece));
+		rest = slice_skip(rest, piece);
+	}
 	return ids.bound != PIN_UNKNOWN || !ids.has_references ? ids.bound : ids.referred;
 }
 

@@ -93,6 +93,15 @@ def test_a_request_that_refers_to_something_goes_to_its_resource(scene, field):
         assert served(daemon.post("/responses", {**MODEL, **field(identity)})) == "two"
 
 
+@pytest.mark.parametrize("unknown, backend", [(4000, "two"), (5000, "one")])
+def test_so_many_ids_of_a_body_are_looked_up_and_no_more(scene, unknown, backend):
+    """A body of nothing but ids would hold the loop for half a second."""
+    resources, daemon = scene
+    identity = make_on_second(resources, daemon)
+    files = [f"file-{number}" for number in range(unknown)]
+    assert served(daemon.post("/responses", {**MODEL, "file_ids": files, "previous_response_id": identity})) == backend
+
+
 def test_a_replayed_item_with_an_id_binds_nothing(scene):
     resources, daemon = scene
     identity = make_on_second(resources, daemon)
