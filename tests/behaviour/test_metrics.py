@@ -1,5 +1,6 @@
 """What /metrics says is well-formed, and exactly what callers and backends saw."""
 import collections
+import itertools
 import json
 import random
 import shutil
@@ -207,7 +208,8 @@ def mixed(book, name, seed):
     """A backend of many moods that keeps its own book."""
     dice = random.Random(seed)
     lock = threading.Lock()
-    moods = [(60, "200", answers.ok()), (15, "200", answers.stream(*answers.CHAT)), (8, "429", answers.wait_ms(10)),
+    whole = answers.ok()
+    moods = [(60, "200", whole), (15, "200", answers.stream(*answers.CHAT)), (8, "429", answers.wait_ms(10)),
              (6, "500", answers.error(500, "boom")), (3, "400", answers.error(400, "content_filter")),
              (4, "reset", answers.reset()), (4, "garbled", answers.raw(b"nonsense\r\n\r\n", "close"))]
 
@@ -215,6 +217,9 @@ def mixed(book, name, seed):
         with lock:
             _, code, answer = dice.choices(moods, [weight for weight, _, _ in moods])[0]
         book.note(name, code)
+        if answer is whole:  # the streams say nothing of their usage
+            book.note("completion", name, by=3)
+            book.note("prompt", name, by=14)
         answer(exchange)
 
     return speak
@@ -233,6 +238,8 @@ def test_ten_thousand_mixed_requests_add_up(stage):
             try:
                 got = client.read_answer()
                 book.note("caller", str(got.status))
+                book.note("attempts", by=len(got.outcomes))
+                book.note("failovers", by=max(len(got.outcomes) - 1, 0))
                 keeps = got.keeps_alive
             except Ended:
                 book.note("caller", "200")  # a stream that broke after its commit
@@ -261,7 +268,10 @@ def test_ten_thousand_mixed_requests_add_up(stage):
     attempts = metrics.total("aoai_lb_attempts_total")
     assert metrics.total("aoai_lb_attempt_duration_seconds_count") == attempts
     good = metrics.total("aoai_lb_attempts_total", code="200")
-    assert metrics.total("aoai_lb_tokens_total", type="completion") % 3 == 0
+    assert attempts == book.total("attempts")
+    assert metrics.total("aoai_lb_failovers_total") == book.total("failovers")
+    for kind, backend in itertools.product(("prompt", "completion"), ("one", "two", "three")):
+        assert metrics.total("aoai_lb_tokens_total", type=kind, backend=backend) == book.total(kind, backend), (kind, backend)
     assert good == metrics.total("aoai_lb_requests_total", code="200")
 
 

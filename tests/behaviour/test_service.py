@@ -151,6 +151,27 @@ def test_25_reloads_under_load_lose_no_request(stage, workers):
     assert not daemon.find_lines(" error ")
 
 
+def test_a_stream_outlives_a_reload_without_its_backend(stage):
+    gate = answers.Gate()
+    gone = stage.backend(answers.stream(answers.HELLO, gate, answers.STOP, answers.DONE))
+    daemon = stage.daemon([gone, {**stage.backend().entry(), "priority": 2}], workers=1)
+    admin = Admin(daemon)
+    with daemon.client() as client:
+        daemon.open_chat(client, stream=True)
+        client.read_head()
+        client.read_payload_until(b"Hello")
+        daemon.write_config(make_config([], {"backends": [{"name": "new", **stage.backend().entry()}], "workers": 1}))
+        assert admin.call("POST", "/reload").status == 200
+        assert daemon.chat().header("x-aoai-lb-backend") == "new"
+        gate.open()
+        client.read_payload_until(answers.DONE)
+        assert client.read_chunk() == b""
+        assert daemon.open_chat(client).read_answer().header("x-aoai-lb-backend") == "new"
+    daemon.write_config(make_config([gone], {"workers": 1}))
+    assert admin.call("POST", "/reload").status == 200
+    assert daemon.chat().header("x-aoai-lb-backend") == "one"
+
+
 def test_a_storm_of_sighups_is_survived(stage):
     daemon = stage.daemon([stage.backend()])
     for _ in range(300):
