@@ -88,6 +88,23 @@ def test_the_status_tells_refused_credentials_as_misconfigured(stage):
     assert "misconfigured" in [backend["state"] for backend in Admin(daemon).status()["backends"]]
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_credentials_name_what_to_mend(stage, status):
+    backend = stage.backend(default=answers.error(status, str(status)))
+    daemon = stage.daemon([backend.entry(auth={"type": "api_key", "key": "backend-key"})])
+    assert daemon.chat().status == status
+    assert "backend-key" not in daemon.wait_for_line(rf"error Backend one refuses its credentials \({status}\): check backends\[\]\.auth of one")
+    assert "check the auth of this backend" in backend_of(Admin(daemon).status(), "one")["reason"]
+
+
+def test_a_deployment_that_is_not_there_names_the_mapping_to_mend(stage):
+    daemon = stage.daemon([stage.backend(default=answers.deployment_not_found()).entry(deployments={"gpt-4o": "gpt-4o-ptu"})])
+    assert daemon.chat().status == 404
+    daemon.wait_for_line(r"error Backend one has no deployment gpt-4o-ptu .*callers ask for gpt-4o\).*correct backends\[\]\.deployments of one")
+    found = deployment_of(backend_of(Admin(daemon).status(), "one"), "gpt-4o")
+    assert found["state"] == "misconfigured" and "correct the deployments of this backend" in found["reason"]
+
+
 def test_the_status_counts_what_is_in_flight(stage):
     backend = stage.backend(answers.hang())
     daemon = stage.daemon([backend])
