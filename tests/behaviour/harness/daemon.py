@@ -33,7 +33,8 @@ def program(variable, name):
 
 def is_sanitized():
     with open(program("AOAI_LB", "aoai-lb"), "rb") as file:
-        return b"__asan_init" in file.read()
+        text = file.read()
+    return b"__asan_init" in text or b"__tsan_init" in text
 
 
 def clean_environment(extra=None):
