@@ -27,6 +27,7 @@
 struct fleet_backend {
 	const struct config_backend *config;
 	struct backend_state *state;
+	uint64_t affinity_key; /* of its name: alike in all processes */
 	struct endpoint *endpoint;
 	struct buffer own_lines;  /* "host: …", "accept-encoding: …" and the credential, ready to be sent */
 	uint16_t label;           /* the number of its name in the metrics */

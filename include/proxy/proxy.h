@@ -21,6 +21,7 @@
 #include "policy/missing.h"
 #include "policy/pins.h"
 #include "proxy/fleet.h"
+#include "proxy/hold.h"
 
 struct client;
 
@@ -38,6 +39,10 @@ struct proxy {
 	_Atomic uint64_t buffered_bytes; /* of request bodies, against limits.max_buffered_bytes */
 	_Atomic uint32_t requests_in_flight;
 	uint64_t reloads[2]; /* refused and taken; the main thread's own */
+	_Atomic uint32_t held_requests; /* that wait for a throttled backend */
+	/* Attempts that followed a failed one: the first had surely not been executed, the second maybe had; and how often that
+	 * second kind was not allowed any more (retry.max_unsafe_retries). */
+	_Atomic uint64_t retries_safe, retries_unsafe, retries_unsafe_refused;
 	struct missing_table missing;
 	struct pin_table *pins; /* which resource keeps what */
 	uint64_t pin_seed;
@@ -49,6 +54,7 @@ struct proxy_worker {
 	struct worker *worker;
 	struct fleet *fleet;    /* its own reference to the current one */
 	struct client *clients; /* all of them, in no order */
+	struct hold_queue hold;
 	bool draining;
 	uint64_t request_prefix;          /* for request ids: random, then counted up */
 	struct counters *counters;        /* for the metrics; read by the main thread as well */

@@ -16,13 +16,24 @@ compare_load(const struct candidate *a, const struct candidate *b)
 	return (left > right) - (left < right);
 }
 
+/* Priority and room: below 0 when a is to be preferred, 0 for equals. */
+static int
+compare_rank(const struct candidate *a, const struct candidate *b)
+{
+	if (a->no_room != b->no_room && (a->spill_early || a->priority == b->priority))
+		return a->no_room ? 1 : -1;
+	if (a->priority != b->priority)
+		return a->priority < b->priority ? -1 : 1;
+	return 0;
+}
+
 /* Below 0 when a is to be preferred, 0 when chance decides. */
 static int
 compare_eligible(const struct candidate *a, const struct candidate *b)
 {
-	if (a->priority != b->priority)
-		return a->priority < b->priority ? -1 : 1;
-	return compare_load(a, b);
+	int rank = compare_rank(a, b);
+
+	return rank != 0 ? rank : compare_load(a, b);
 }
 
 static bool
@@ -45,6 +56,35 @@ draw(const struct candidate *candidates, size_t count, size_t best, uint64_t wei
 		ticket -= weight_of(&candidates[i]);
 	}
 	return best;
+}
+
+/* The equal of the best that the request's prompt belongs to. Bounded load (Mirrokni, Thorup, Zadimoghaddam): none takes
+ * more than a quarter above its share by weight, and one request more. */
+static size_t
+home_of(const struct candidate *candidates, size_t count, size_t best)
+{
+	uint64_t busy = 1, weights = 0;
+	size_t home = best;
+	bool found = false;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!is_eligible(&candidates[i]) || compare_rank(&candidates[i], &candidates[best]) != 0)
+			continue;
+		busy += candidates[i].in_flight;
+		weights += weight_of(&candidates[i]);
+	}
+	for (size_t i = 0; i < count; i++) {
+		uint64_t share;
+
+		if (!is_eligible(&candidates[i]) || compare_rank(&candidates[i], &candidates[best]) != 0)
+			continue;
+		share = (busy * weight_of(&candidates[i]) * 5 / 4 + weights - 1) / weights + 1;
+		if (candidates[i].in_flight >= share || (found && candidates[i].affinity <= candidates[home].affinity))
+			continue;
+		home = i;
+		found = true;
+	}
+	return home;
 }
 
 /* When a resting or probing candidate may be back: one that is being probed, any moment. */
@@ -121,6 +161,7 @@ select_backend(const struct candidate *candidates, size_t count, uint64_t now_ms
 	if (best == SELECT_NONE)
 		return select_resting(candidates, count, now_ms, allow_forced);
 
-	size_t chosen = draw(candidates, count, best, weights, random);
+	size_t chosen = candidates[best].affinity != 0 ? home_of(candidates, count, best)
+						       : draw(candidates, count, best, weights, random);
 	return (struct selection){ .index = chosen, .probe = candidates[chosen].availability == PROBE_DUE };
 }

@@ -92,6 +92,21 @@ attempt_succeeded(struct attempt *attempt, uint64_t now_ms)
 	give_probes_back(attempt);
 }
 
+/* What the backend will not have counted is given back; what it did count improves the next estimate. */
+static void
+settle_room(struct attempt *attempt)
+{
+	const struct exchange *exchange = attempt->exchange;
+
+	if (attempt->room == NULL)
+		return;
+	if (attempt->status == 0 || attempt->status >= 300)
+		headroom_give_back(attempt->room, &attempt->ticket);
+	else if (exchange->usage.known && exchange->estimate.prompt_bytes > 0)
+		headroom_learn(attempt->room, exchange->estimate.prompt_bytes, exchange->usage.prompt_tokens,
+		    exchange->estimate.output_tokens == 0 ? exchange->usage.completion_tokens : 0);
+}
+
 void
 attempt_end(struct attempt *attempt, bool reuse, uint64_t now_ms)
 {
@@ -103,6 +118,7 @@ attempt_end(struct attempt *attempt, bool reuse, uint64_t now_ms)
 	timer_clear(attempt->worker->wheel, &attempt->timer);
 	give_probes_back(attempt);
 	measure_attempt_length(attempt, now_ms);
+	settle_room(attempt);
 	rest_attempt_ended(&attempt->via->state->whole);
 	if (attempt->pair != NULL)
 		rest_attempt_ended(attempt->pair);
@@ -504,7 +520,7 @@ attempt_begin(struct exchange *exchange, size_t backend, bool probes_pair, bool 
 {
 	struct attempt *attempt = memory_take_zeroed(1, sizeof(*attempt));
 	bool ready = false;
-	uint16_t number;
+	uint16_t number = DEPLOYMENT_OTHER;
 
 	attempt->exchange = exchange;
 	attempt->worker = exchange->worker;
@@ -520,6 +536,12 @@ attempt_begin(struct exchange *exchange, size_t backend, bool probes_pair, bool 
 		number = fleet_serves(exchange->fleet, backend, exchange->deployment_number);
 		if (number != DEPLOYMENT_OTHER && number != FLEET_NOT_SERVED)
 			attempt->pair = &attempt->via->state->deployments[number];
+	}
+	if (attempt->pair != NULL) {
+		attempt->room = &attempt->via->state->rooms[number];
+		headroom_sent(attempt->room,
+		    headroom_estimate(attempt->room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens),
+		    &attempt->ticket);
 	}
 	rest_attempt_began(&attempt->via->state->whole);
 	if (attempt->pair != NULL)
@@ -579,6 +601,9 @@ read_head(struct attempt *attempt, const struct response_head *head, uint64_t no
 	    (head->status < 400 || head->status == 408 || head->status == 409 || head->status == 429 ||
 		head->status >= 500 || attempt->hint.source <= HINT_RETRY_AFTER);
 	body_reader_init_response(&attempt->body_reader, head, exchange->method == METHOD_HEAD);
+	if (attempt->room != NULL)
+		headroom_told(attempt->room, &attempt->ticket, &head->headers, now_ms,
+		    exchange->fleet->config->cooldown.max_ms);
 	if (is_error_to_judge(attempt, head->status))
 		attempt->mode = MODE_ERROR;
 	else if (is_events && head->status == 200)

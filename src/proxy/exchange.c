@@ -85,6 +85,12 @@ was_tried(const struct exchange *exchange, size_t backend)
 	return exchange->tried[backend / 64] >> (backend % 64) & 1;
 }
 
+static bool
+was_throttled_by(const struct exchange *exchange, size_t backend)
+{
+	return exchange->throttled_by[backend / 64] >> (backend % 64) & 1;
+}
+
 /* The state that a call of this exchange would meet on a backend. The rest of the pair is NULL where the call names no
  * deployment or one that is not in the table: such calls see the backend as a whole. */
 static bool
@@ -113,6 +119,28 @@ missing_key(const struct exchange *exchange, size_t backend)
 	    (uint64_t)(uintptr_t)exchange->fleet->backends[backend].state);
 }
 
+/* What is known of the room for a pair. */
+static struct headroom *
+room_of(const struct exchange *exchange, size_t backend, const struct rest *pair)
+{
+	struct backend_state *state = exchange->fleet->backends[backend].state;
+
+	return &state->rooms[pair - state->deployments];
+}
+
+static void
+weigh(const struct exchange *exchange, size_t backend, const struct rest *pair, uint64_t now_ms, struct candidate *out)
+{
+	const struct headroom *room = room_of(exchange, backend, pair);
+	const struct estimate *estimate = &exchange->estimate;
+	const struct fleet_backend *one = &exchange->fleet->backends[backend];
+
+	out->no_room =
+	    !headroom_fits(room, headroom_estimate(room, estimate->prompt_bytes, estimate->output_tokens), now_ms);
+	if (estimate->affinity != 0 && exchange->fleet->config->prompt_cache_affinity)
+		out->affinity = hash_mix(estimate->affinity, one->affinity_key);
+}
+
 static void
 skip_if_missing(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct candidate *out)
 {
@@ -135,7 +163,9 @@ fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms,
 	struct rest *whole, *pair;
 	enum availability of_pair;
 
-	*out = (struct candidate){ .priority = config->priority, .weight = config->weight };
+	*out = (struct candidate){ .priority = config->priority,
+		.weight = config->weight,
+		.spill_early = exchange->fleet->config->spill_early };
 	out->excluded = was_tried(exchange, backend) || pinning_forbids(exchange, backend) ||
 	    !find_rests(exchange, backend, &whole, &pair);
 	if (out->excluded)
@@ -148,6 +178,7 @@ fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms,
 		skip_if_missing(exchange, backend, now_ms, out);
 		return;
 	}
+	weigh(exchange, backend, pair, now_ms, out);
 	of_pair = rest_availability(pair, now_ms);
 	/* The longer obstacle of the two counts: a rest before a probe under way before a probe that is due. */
 	if (of_pair == AVAILABLE || (out->availability == RESTING && of_pair != RESTING) ||
@@ -228,9 +259,64 @@ exchange_soonest_recovery(const struct exchange *exchange, bool throttled_only)
 	return soonest_ms;
 }
 
-/* Says in the attempts header why backends that serve the deployment were not used. */
+/* Why a backend is passed over, for the attempts header; NULL when it is not. */
+static const char *
+reason_to_skip(const struct exchange *exchange, size_t backend, const struct candidate *candidate)
+{
+	struct rest *whole, *pair;
+
+	if (was_tried(exchange, backend))
+		return NULL;
+	if (candidate->excluded)
+		return find_rests(exchange, backend, &whole, &pair) ? NULL : "not_served";
+	if (candidate->availability == PROBING)
+		return "probing";
+	if (candidate->availability != RESTING)
+		return candidate->no_room ? "no_headroom" : NULL;
+	if (candidate->reason == REST_THROTTLED)
+		return "cooling";
+	if (candidate->reason == REST_CREDENTIALS || candidate->reason == REST_MISSING_DEPLOYMENT)
+		return "misconfigured";
+	return "ejected";
+}
+
+/* "openai1=skip:cooling(29999ms;retry-after-ms)" */
 static void
-explain_skipped(struct exchange *exchange, uint64_t now_ms)
+explain(struct exchange *exchange, size_t backend, const struct candidate *candidate, uint64_t now_ms)
+{
+	struct buffer *text = &exchange->attempts_text;
+	const char *reason = reason_to_skip(exchange, backend, candidate);
+	struct rest *whole, *pair;
+
+	if (reason == NULL || exchange->explained[backend / 64] >> (backend % 64) & 1)
+		return;
+	exchange->explained[backend / 64] |= UINT64_C(1) << (backend % 64);
+	buffer_append_format(text, "%s%s=skip:%s", text->length > 0 ? "," : "",
+	    exchange->fleet->backends[backend].config->name, reason);
+	if (candidate->availability != RESTING || candidate->until_ms <= now_ms)
+		return;
+	buffer_append_format(text, "(%llums", (unsigned long long)(candidate->until_ms - now_ms));
+	if (candidate->reason == REST_THROTTLED && find_rests(exchange, backend, &whole, &pair) && pair != NULL)
+		buffer_append_format(text, ";%s",
+		    hint_source_name((enum hint_source)atomic_load_explicit(&pair->hint_source, memory_order_relaxed)));
+	buffer_append_byte(text, ')');
+}
+
+/* Says why backends were passed over that go before the chosen one. */
+static void
+explain_skipped(struct exchange *exchange, const struct candidate *candidates, const struct candidate *chosen,
+    uint64_t now_ms)
+{
+	for (size_t i = 0; i < exchange->fleet->count; i++) {
+		if (&candidates[i] != chosen && candidates[i].priority <= chosen->priority &&
+		    (candidates[i].availability != AVAILABLE || candidates[i].no_room > chosen->no_room ||
+			candidates[i].excluded))
+			explain(exchange, i, &candidates[i], now_ms);
+	}
+}
+
+static void
+explain_all(struct exchange *exchange, uint64_t now_ms)
 {
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
 		struct candidate candidate;
@@ -241,28 +327,87 @@ explain_skipped(struct exchange *exchange, uint64_t now_ms)
 			continue;
 		}
 		fill_candidate(exchange, i, now_ms, &candidate);
-		if (candidate.excluded || candidate.availability == AVAILABLE)
-			continue;
-		buffer_append_format(&exchange->attempts_text,
-		    "%s%s=skip:", exchange->attempts_text.length > 0 ? "," : "",
-		    exchange->fleet->backends[i].config->name);
-		buffer_append_string(&exchange->attempts_text,
-		    candidate.availability == PROBING        ? "probing"
-			: candidate.reason == REST_THROTTLED ? "cooling"
-							     : "ejected");
-		if (candidate.until_ms > now_ms)
-			buffer_append_format(&exchange->attempts_text, "(%llums)",
-			    (unsigned long long)(candidate.until_ms - now_ms));
+		explain(exchange, i, &candidate, now_ms);
 	}
 }
 
+/* ---- waiting for a throttled backend ---------------------------------------------------------------------------- */
+
+/* What the pair is like, whether it has been tried or not. False when the backend does not serve the deployment. */
+static bool
+look_at_pair(const struct exchange *exchange, size_t backend, uint64_t now_ms, enum availability *of_whole,
+    enum availability *of_pair, struct rest **pair)
+{
+	struct rest *whole;
+
+	if (pinning_forbids(exchange, backend) || !find_rests(exchange, backend, &whole, pair) || *pair == NULL)
+		return false;
+	*of_whole = rest_availability(whole, now_ms);
+	*of_pair = rest_availability(*pair, now_ms);
+	return true;
+}
+
+bool
+exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, uint64_t *at_ms)
+{
+	enum availability of_whole, of_pair;
+	struct rest *pair;
+	bool found = false;
+
+	for (size_t i = 0; i < exchange->fleet->count; i++) {
+		uint64_t until_ms;
+
+		if (!look_at_pair(exchange, i, now_ms, &of_whole, &of_pair, &pair) || of_whole == RESTING ||
+		    rest_reason(pair) != REST_THROTTLED)
+			continue;
+		until_ms = of_pair == RESTING ? rest_until_ms(pair) : now_ms;
+		if (!found || until_ms < *at_ms)
+			*at_ms = until_ms;
+		found = true;
+	}
+	return found;
+}
+
+bool
+exchange_can_go(const struct exchange *exchange, uint64_t now_ms)
+{
+	enum availability of_whole, of_pair;
+	struct rest *pair;
+
+	for (size_t i = 0; i < exchange->fleet->count; i++) {
+		if (look_at_pair(exchange, i, now_ms, &of_whole, &of_pair, &pair) &&
+		    (of_whole == AVAILABLE || of_whole == PROBE_DUE) &&
+		    (of_pair == AVAILABLE || of_pair == PROBE_DUE) &&
+		    (!was_tried(exchange, i) || was_throttled_by(exchange, i)))
+			return true;
+	}
+	return false;
+}
+
+static bool
+may_try_again(struct exchange *exchange, uint64_t now_ms)
+{
+	const struct config *config = exchange->fleet->config;
+
+	if (config->max_attempts > 0 && exchange->tally.attempts >= config->max_attempts)
+		return false;
+	if (exchange->pinning.asks_around && exchange->tally.attempts >= PINNING_ASKS_MAX)
+		return false;
+	if (config->timeouts.request_ms > 0 && now_ms - exchange->started_ms >= config->timeouts.request_ms) {
+		exchange->tally.timed_out = true;
+		return false;
+	}
+	/* A body that was streamed once is gone. */
+	return !(exchange->uploading && exchange->tally.attempts > 0);
+}
+
 static void
-conclude(struct exchange *exchange, uint64_t now_ms)
+conclude_now(struct exchange *exchange, uint64_t now_ms)
 {
 	uint64_t recovery_ms;
 	uint64_t wait_ms = 1;
 
-	explain_skipped(exchange, now_ms);
+	explain_all(exchange, now_ms);
 	recovery_ms = exchange_soonest_recovery(exchange, exchange->tally.throttled);
 	if (exchange->throttled_until_ms != 0 && (recovery_ms == 0 || exchange->throttled_until_ms < recovery_ms))
 		recovery_ms = exchange->throttled_until_ms;
@@ -298,21 +443,25 @@ conclude(struct exchange *exchange, uint64_t now_ms)
 	}
 }
 
-static bool
-may_try_again(struct exchange *exchange, uint64_t now_ms)
+/* No further attempt is possible now: the request waits for one, or ends. */
+static void
+conclude(struct exchange *exchange, uint64_t now_ms)
 {
-	const struct config *config = exchange->fleet->config;
+	if (!exchange->tally.throttled || !may_try_again(exchange, now_ms) || !hold_enter(exchange, now_ms))
+		conclude_now(exchange, now_ms);
+}
 
-	if (config->max_attempts > 0 && exchange->tally.attempts >= config->max_attempts)
-		return false;
-	if (exchange->pinning.asks_around && exchange->tally.attempts >= PINNING_ASKS_MAX)
-		return false;
-	if (config->timeouts.request_ms > 0 && now_ms - exchange->started_ms >= config->timeouts.request_ms) {
-		exchange->tally.timed_out = true;
-		return false;
+void
+exchange_hold_over(struct exchange *exchange, uint64_t now_ms)
+{
+	if (now_ms >= exchange->hold.until_ms) {
+		conclude_now(exchange, now_ms);
+		return;
 	}
-	/* A body that was streamed once is gone. */
-	return !(exchange->uploading && exchange->tally.attempts > 0);
+	/* Who was throttled may be asked again. */
+	for (size_t i = 0; i < ARRAY_COUNT(exchange->tried); i++)
+		exchange->tried[i] &= ~exchange->throttled_by[i];
+	exchange_next(exchange, now_ms);
 }
 
 void
@@ -344,6 +493,7 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 			exchange->forced_once = true;
 		else if (!take_probes(exchange, selection.index, now_ms, &of_pair, &of_whole))
 			continue; /* another worker was faster: the states have changed */
+		explain_skipped(exchange, candidates, &candidates[selection.index], now_ms);
 		exchange->tried[selection.index / 64] |= UINT64_C(1) << (selection.index % 64);
 		exchange->tally.attempts++;
 		measure_failover(exchange);
@@ -424,6 +574,26 @@ book_without_state(struct attempt *attempt, const struct verdict *verdict, uint6
 		    missing_key(exchange, attempt->backend), until_ms);
 }
 
+/* The others that draw on the same quota are throttled as well. */
+static void
+let_group_rest(const struct attempt *attempt, uint64_t until_ms, uint64_t now_ms)
+{
+	const struct exchange *exchange = attempt->exchange;
+	const char *group = attempt->via->config->quota_group;
+	struct rest *whole, *pair;
+
+	if (group[0] == '\0')
+		return;
+	for (size_t i = 0; i < exchange->fleet->count; i++) {
+		if (i == attempt->backend || strcmp(exchange->fleet->backends[i].config->quota_group, group) != 0 ||
+		    !find_rests(exchange, i, &whole, &pair) || pair == NULL)
+			continue;
+		rest_count(pair, until_ms, now_ms);
+		if (rest_begin(pair, until_ms, REST_THROTTLED))
+			atomic_store_explicit(&pair->hint_source, (uint32_t)attempt->hint.source, memory_order_relaxed);
+	}
+}
+
 /* Lets pair or backend rest as the verdict says. Returns for how long, in ms. */
 static uint64_t
 let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms)
@@ -447,6 +617,14 @@ let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms
 	if (rest == NULL || rest_ms == 0)
 		return 0;
 	until_ms = rest_until_ms(rest);
+	/* Where the backend has not said how long, each probe that fails makes the rest longer. */
+	if (verdict->reason != REST_MISSING_DEPLOYMENT && verdict->reason != REST_CREDENTIALS &&
+	    !(verdict->use_hint && attempt->hint.source != HINT_NONE))
+		rest_ms = rest_backoff_ms(rest, rest_ms, attempt->exchange->fleet->config->cooldown.max_ms, now_ms,
+		    random_next(&attempt->worker->random));
+	rest_count(rest, now_ms + rest_ms, now_ms);
+	if (verdict->reason == REST_THROTTLED)
+		let_group_rest(attempt, now_ms + rest_ms, now_ms);
 	if (rest_begin(rest, now_ms + rest_ms, verdict->reason)) {
 		measure_cooldown(attempt, verdict->scope == REST_BACKEND,
 		    until_ms > now_ms && until_ms < now_ms + rest_ms ? now_ms + rest_ms - until_ms : rest_ms);
@@ -465,6 +643,19 @@ note_error(const struct attempt *attempt, const char *outcome, const char *reaso
 	backend_state_note_error(attempt->via->state, text);
 }
 
+/* The two budgets, for metrics. */
+static void
+count_retry(const struct exchange *exchange, const struct verdict *verdict, bool unsafe_refused)
+{
+	struct proxy *proxy = proxy_worker_of(exchange->worker)->proxy;
+
+	if (unsafe_refused)
+		atomic_fetch_add_explicit(&proxy->retries_unsafe_refused, 1, memory_order_relaxed);
+	else if (verdict->retry)
+		atomic_fetch_add_explicit(verdict->unsafe ? &proxy->retries_unsafe : &proxy->retries_safe, 1,
+		    memory_order_relaxed);
+}
+
 void
 exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, const char *reason, uint64_t now_ms)
 {
@@ -473,7 +664,7 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 	struct verdict verdict = retry_judge(outcome, config->server_error_ms);
 	char name[OUTCOME_NAME_SIZE];
 	uint64_t rest_ms;
-	bool answered = outcome->kind == OUTCOME_ANSWERED;
+	bool answered = outcome->kind == OUTCOME_ANSWERED, unsafe_refused = false;
 
 	/* A pooled connection that the backend closed as we wrote says nothing about the backend's health. */
 	if (outcome->kind == OUTCOME_RESET && attempt->upstream != NULL && attempt->upstream->reused &&
@@ -493,6 +684,10 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 	exchange->tally.request_was_sent = exchange->tally.request_was_sent || outcome->request_sent;
 	exchange->tally.timed_out = exchange->tally.timed_out || outcome->kind == OUTCOME_TIMEOUT;
 	exchange->tally.throttled = exchange->tally.throttled || verdict.reason == REST_THROTTLED;
+	if (verdict.reason == REST_THROTTLED)
+		exchange->throttled_by[attempt->backend / 64] |= UINT64_C(1) << (attempt->backend % 64);
+	if (attempt->room != NULL)
+		headroom_give_back(attempt->room, &attempt->ticket);
 	exchange->tally.answered = exchange->kept.status != 0;
 	if (verdict.success)
 		attempt_succeeded(attempt, now_ms);
@@ -504,11 +699,13 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 	if (exchange->uploading && exchange->tally.attempts > 0)
 		verdict.retry = false;
 	if (verdict.retry && verdict.unsafe) {
-		if (exchange->tally.unsafe_retries >= config->max_unsafe_retries)
+		unsafe_refused = exchange->tally.unsafe_retries >= config->max_unsafe_retries;
+		if (unsafe_refused)
 			verdict.retry = false;
 		else
 			exchange->tally.unsafe_retries++;
 	}
+	count_retry(exchange, &verdict, unsafe_refused);
 	if (verdict.retry)
 		exchange_next(exchange, now_ms);
 	else if (verdict.success)
@@ -558,6 +755,7 @@ finish(struct exchange *exchange)
 {
 	if (exchange->attempt != NULL)
 		fatal("exchange: it ended before its attempt");
+	hold_leave(exchange);
 	exchange_book_usage(exchange);
 	exchange_enter(exchange, CLOSED);
 	exchange_unreserve(exchange);

@@ -133,6 +133,7 @@ fleet_new(struct config *config, const struct fleet *previous, const struct flee
 		backend->resource = hash_bytes(slice_from(backend->config->url), 0);
 		backend->label =
 		    (uint16_t)deployment_add_configured(tables->backends, slice_from(backend->config->name));
+		backend->affinity_key = hash_bytes(slice_from(backend->config->name), 0) | 1;
 		write_own_lines(backend);
 		fleet->count = i + 1;
 	}
