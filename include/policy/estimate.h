@@ -25,8 +25,8 @@ enum estimate_member {
 };
 
 /* Bodies up to this are scanned whole, longer ones in two windows of this many bytes. */
-#define ESTIMATE_SCAN_MAX_BYTES 8192U
-#define ESTIMATE_WINDOW_BYTES 512U
+#define ESTIMATE_SCAN_MAX_BYTES 512U
+#define ESTIMATE_WINDOW_BYTES 256U
 /* Azure caches prompts from 1024 tokens up; shorter ones have nothing to lose. */
 #define ESTIMATE_PREFIX_BYTES 4096U
 

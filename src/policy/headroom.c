@@ -113,20 +113,43 @@ headroom_sent(struct headroom *room, uint64_t tokens, struct headroom_ticket *ti
 	ticket->requests_mark = atomic_fetch_add_explicit(&room->requests_sent, 1, memory_order_relaxed) + 1;
 }
 
-static const struct header *
-find(const struct headers *headers, enum header_id id)
+/* The fields that matter here, found in one pass: headers_find() would be one for each. */
+struct news {
+	const struct header *tokens, *tokens_reset, *requests, *requests_reset, *utilisation;
+	bool spilled;
+};
+
+static void
+find_news(const struct headers *headers, struct news *out)
 {
-	return headers_find(headers, id);
+	*out = (struct news){ .tokens = NULL };
+	for (unsigned i = 0; i < headers->count; i++) {
+		const struct header *header = &headers->items[i];
+
+		if (header->id < HEADER_X_RATELIMIT_RESET_REQUESTS || header->id > HEADER_X_MS_SPILLOVER_FROM)
+			continue;
+		if (header->id == HEADER_X_RATELIMIT_REMAINING_TOKENS)
+			out->tokens = header;
+		else if (header->id == HEADER_X_RATELIMIT_REMAINING_REQUESTS)
+			out->requests = header;
+		else if (header->id == HEADER_X_RATELIMIT_RESET_TOKENS)
+			out->tokens_reset = header;
+		else if (header->id == HEADER_X_RATELIMIT_RESET_REQUESTS)
+			out->requests_reset = header;
+		else if (header->id == HEADER_DEPLOYMENT_UTILIZATION)
+			out->utilisation = header;
+		else
+			out->spilled = true;
+	}
 }
 
 /* Until when a figure holds: its reset, within reason. */
 static uint64_t
-holds_until(const struct headers *headers, enum header_id reset, uint64_t now_ms, uint64_t max_ms)
+holds_until(const struct header *reset, uint64_t now_ms, uint64_t max_ms)
 {
-	const struct header *header = find(headers, reset);
 	uint64_t wait_ms;
 
-	if (header == NULL || !hint_duration_ms(header->value, &wait_ms))
+	if (reset == NULL || !hint_duration_ms(reset->value, &wait_ms))
 		wait_ms = HEADROOM_FRESH_MS;
 	return now_ms + (wait_ms < max_ms ? wait_ms : max_ms);
 }
@@ -174,27 +197,24 @@ void
 headroom_told(struct headroom *room, const struct headroom_ticket *ticket, const struct headers *headers,
     uint64_t now_ms, uint64_t max_ms)
 {
-	const struct header *tokens = find(headers, HEADER_X_RATELIMIT_REMAINING_TOKENS);
-	const struct header *requests = find(headers, HEADER_X_RATELIMIT_REMAINING_REQUESTS);
-	const struct header *utilisation = find(headers, HEADER_DEPLOYMENT_UTILIZATION);
+	struct news news;
 	uint64_t remaining;
 	uint32_t percent;
 
-	/* What another deployment's quota has paid for says nothing about this one's, but that it is full. */
-	if (UNLIKELY(find(headers, HEADER_X_MS_SPILLOVER_FROM) != NULL)) {
+	find_news(headers, &news);
+	/* What another deployment's quota has paid for says nothing about this one's. */
+	if (UNLIKELY(news.spilled)) {
 		atomic_fetch_add_explicit(&room->spilled, 1, memory_order_relaxed);
 		return;
 	}
 	/* -1 and words are no numbers: unknown. */
-	if (tokens != NULL && slice_to_u64(tokens->value, &remaining) && remaining < INT64_MAX)
+	if (news.tokens != NULL && slice_to_u64(news.tokens->value, &remaining) && remaining < INT64_MAX)
 		take_news((struct limit_words){ &room->tokens_end, &room->tokens_mark, &room->tokens_until_ms },
-		    ticket->tokens_mark, remaining,
-		    holds_until(headers, HEADER_X_RATELIMIT_RESET_TOKENS, now_ms, max_ms), now_ms);
-	if (requests != NULL && slice_to_u64(requests->value, &remaining) && remaining < INT64_MAX)
+		    ticket->tokens_mark, remaining, holds_until(news.tokens_reset, now_ms, max_ms), now_ms);
+	if (news.requests != NULL && slice_to_u64(news.requests->value, &remaining) && remaining < INT64_MAX)
 		take_news((struct limit_words){ &room->requests_end, &room->requests_mark, &room->requests_until_ms },
-		    ticket->requests_mark, remaining,
-		    holds_until(headers, HEADER_X_RATELIMIT_RESET_REQUESTS, now_ms, max_ms), now_ms);
-	if (utilisation != NULL && read_percent(utilisation->value, &percent)) {
+		    ticket->requests_mark, remaining, holds_until(news.requests_reset, now_ms, max_ms), now_ms);
+	if (news.utilisation != NULL && read_percent(news.utilisation->value, &percent)) {
 		atomic_store_explicit(&room->utilisation, percent, memory_order_relaxed);
 		write64(&room->utilisation_ms, now_ms);
 	}

@@ -92,6 +92,17 @@ attempt_succeeded(struct attempt *attempt, uint64_t now_ms)
 	give_probes_back(attempt);
 }
 
+/* From now on the request counts as one that takes room. */
+static void
+book_room(struct attempt *attempt, uint16_t number)
+{
+	const struct estimate *estimate = &attempt->exchange->estimate;
+
+	attempt->room = &attempt->via->state->rooms[number];
+	headroom_sent(attempt->room, headroom_estimate(attempt->room, estimate->prompt_bytes, estimate->output_tokens),
+	    &attempt->ticket);
+}
+
 /* What the backend will not have counted is given back; what it did count improves the next estimate. */
 static void
 settle_room(struct attempt *attempt)
@@ -537,12 +548,8 @@ attempt_begin(struct exchange *exchange, size_t backend, bool probes_pair, bool 
 		if (number != DEPLOYMENT_OTHER && number != FLEET_NOT_SERVED)
 			attempt->pair = &attempt->via->state->deployments[number];
 	}
-	if (attempt->pair != NULL) {
-		attempt->room = &attempt->via->state->rooms[number];
-		headroom_sent(attempt->room,
-		    headroom_estimate(attempt->room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens),
-		    &attempt->ticket);
-	}
+	if (attempt->pair != NULL)
+		book_room(attempt, number);
 	rest_attempt_began(&attempt->via->state->whole);
 	if (attempt->pair != NULL)
 		rest_attempt_began(attempt->pair);
@@ -601,9 +608,6 @@ read_head(struct attempt *attempt, const struct response_head *head, uint64_t no
 	    (head->status < 400 || head->status == 408 || head->status == 409 || head->status == 429 ||
 		head->status >= 500 || attempt->hint.source <= HINT_RETRY_AFTER);
 	body_reader_init_response(&attempt->body_reader, head, exchange->method == METHOD_HEAD);
-	if (attempt->room != NULL)
-		headroom_told(attempt->room, &attempt->ticket, &head->headers, now_ms,
-		    exchange->fleet->config->cooldown.max_ms);
 	if (is_error_to_judge(attempt, head->status))
 		attempt->mode = MODE_ERROR;
 	else if (is_events && head->status == 200)
@@ -649,6 +653,7 @@ learn_deployment(struct attempt *attempt, uint64_t now_ms)
 		return;
 	attempt->pair = &attempt->via->state->deployments[number];
 	rest_attempt_began(attempt->pair);
+	book_room(attempt, number);
 }
 
 /* A whole head. rest: the bytes behind it. */
@@ -664,6 +669,9 @@ take_head(struct attempt *attempt, const struct response_head *head, size_t head
 	if (head->status < 300)
 		learn_deployment(attempt, now_ms);
 	pinning_head(attempt, now_ms);
+	if (attempt->room != NULL)
+		headroom_told(attempt->room, &attempt->ticket, &head->headers, now_ms,
+		    attempt->exchange->fleet->config->cooldown.max_ms);
 	if (attempt->mode == MODE_WHOLE)
 		attempt_succeeded(attempt, now_ms);
 	if (head->content_length == NO_CONTENT_LENGTH && !head->chunked)

@@ -133,12 +133,9 @@ weigh(const struct exchange *exchange, size_t backend, const struct rest *pair, 
 {
 	const struct headroom *room = room_of(exchange, backend, pair);
 	const struct estimate *estimate = &exchange->estimate;
-	const struct fleet_backend *one = &exchange->fleet->backends[backend];
 
 	out->no_room =
 	    !headroom_fits(room, headroom_estimate(room, estimate->prompt_bytes, estimate->output_tokens), now_ms);
-	if (estimate->affinity != 0 && exchange->fleet->config->prompt_cache_affinity)
-		out->affinity = hash_mix(estimate->affinity, one->affinity_key);
 }
 
 static void
@@ -171,6 +168,8 @@ fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms,
 	if (out->excluded)
 		return;
 	out->in_flight = rest_in_flight(pair != NULL ? pair : whole);
+	if (exchange->estimate.affinity != 0 && exchange->fleet->config->prompt_cache_affinity)
+		out->affinity = hash_mix(exchange->estimate.affinity, exchange->fleet->backends[backend].affinity_key);
 	out->availability = rest_availability(whole, now_ms);
 	out->reason = rest_reason(whole);
 	out->until_ms = rest_until_ms(whole);
