@@ -28,6 +28,13 @@ struct candidate {
 	uint64_t until_ms;       /* when RESTING */
 };
 
+/* What two rests and the room say: availability, reason, until_ms, in_flight and no_room of a candidate, whose priority,
+ * weight and affinity the caller knows. pair and room: of the deployment; NULL for a call without one.
+ *
+ * tokens	the request's, as estimated with headroom_estimate() */
+void candidate_judge(struct candidate *candidate, const struct rest *whole, const struct rest *pair,
+    const struct headroom *room, uint64_t tokens, uint64_t now_ms);
+
 #define SELECT_NONE SIZE_MAX
 
 struct selection {

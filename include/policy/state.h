@@ -45,7 +45,6 @@ struct rest {
 	_Atomic uint32_t in_flight;         /* attempts under way */
 	_Atomic uint32_t hint_source;       /* enum hint_source of the current rest, for the status page */
 	_Atomic uint32_t failures;          /* rests for errors in a row, without a success between them */
-	_Atomic uint64_t rested_ms;         /* of all rests together */
 };
 
 /* Lets it rest until until_ms, or longer if it already does. Returns true when the end moved. */
@@ -55,11 +54,6 @@ bool rest_begin(struct rest *rest, uint64_t until_ms, enum rest_reason reason);
  * second on up to an eighth is taken off by chance, so that replicas do not probe in step. Failures of attempts that were
  * under way together count as one. random: any 64 random bits. */
 uint64_t rest_backoff_ms(struct rest *rest, uint64_t base_ms, uint64_t max_ms, uint64_t now_ms, uint64_t random);
-
-/* All rests together, in ms, as they were planned. */
-uint64_t rest_rested_ms(const struct rest *rest);
-/* Adds to that what a rest from now until until_ms adds to the one that it extends; before rest_begin(). */
-void rest_count(struct rest *rest, uint64_t until_ms, uint64_t now_ms);
 
 enum availability rest_availability(const struct rest *rest, uint64_t now_ms);
 uint64_t rest_until_ms(const struct rest *rest);

@@ -106,6 +106,7 @@ struct exchange {
 	struct kept_answer kept;
 	uint16_t last_label;         /* the last attempt's backend, for the metrics */
 	uint16_t failed_code;        /* … and how it failed; 0: it did not */
+	bool retries_unsafely;       /* … having maybe been executed */
 	struct buffer attempts_text; /* openai1=429(12000ms),openai2=200 */
 
 	/* The answer. */
@@ -161,9 +162,6 @@ void exchange_drained(struct exchange *exchange, uint64_t now_ms);
 void exchange_end(struct exchange *exchange);
 
 void exchange_enter(struct exchange *exchange, enum exchange_state next);
-
-/* The soonest moment at which a resting backend that serves this request is due, or 0 when none rests. */
-uint64_t exchange_soonest_recovery(const struct exchange *exchange, bool throttled_only);
 
 /* When the first of the throttled backends that serve this request is back (now: a probe is due or under way). False when
  * none is throttled. Backends it has tried already count. */

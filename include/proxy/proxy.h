@@ -38,11 +38,8 @@ struct proxy {
 	uint64_t memory_cap;             /* half of what the container may use: bounds buffered_bytes as well */
 	_Atomic uint64_t buffered_bytes; /* of request bodies, against limits.max_buffered_bytes */
 	_Atomic uint32_t requests_in_flight;
-	uint64_t reloads[2]; /* refused and taken; the main thread's own */
+	uint64_t reloads[2];            /* refused and taken; the main thread's own */
 	_Atomic uint32_t held_requests; /* that wait for a throttled backend */
-	/* Attempts that followed a failed one: the first had surely not been executed, the second maybe had; and how often that
-	 * second kind was not allowed any more (retry.max_unsafe_retries). */
-	_Atomic uint64_t retries_safe, retries_unsafe, retries_unsafe_refused;
 	struct missing_table missing;
 	struct pin_table *pins; /* which resource keeps what */
 	uint64_t pin_seed;

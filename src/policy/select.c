@@ -36,6 +36,27 @@ compare_eligible(const struct candidate *a, const struct candidate *b)
 	return rank != 0 ? rank : compare_load(a, b);
 }
 
+void
+candidate_judge(struct candidate *candidate, const struct rest *whole, const struct rest *pair,
+    const struct headroom *room, uint64_t tokens, uint64_t now_ms)
+{
+	enum availability of_pair = pair != NULL ? rest_availability(pair, now_ms) : AVAILABLE;
+
+	candidate->in_flight = rest_in_flight(pair != NULL ? pair : whole);
+	candidate->no_room = room != NULL && !headroom_fits(room, tokens, now_ms);
+	candidate->availability = rest_availability(whole, now_ms);
+	candidate->reason = rest_reason(whole);
+	candidate->until_ms = rest_until_ms(whole);
+	/* The longer obstacle of the two counts: a rest before a probe under way before a probe that is due. */
+	if (of_pair == AVAILABLE || (candidate->availability == RESTING && of_pair != RESTING) ||
+	    (candidate->availability == RESTING && candidate->until_ms >= rest_until_ms(pair)) ||
+	    (candidate->availability == PROBING && of_pair == PROBE_DUE))
+		return;
+	candidate->availability = of_pair;
+	candidate->reason = rest_reason(pair);
+	candidate->until_ms = rest_until_ms(pair);
+}
+
 static bool
 is_eligible(const struct candidate *candidate)
 {

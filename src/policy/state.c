@@ -54,21 +54,6 @@ rest_backoff_ms(struct rest *rest, uint64_t base_ms, uint64_t max_ms, uint64_t n
 	return failures == 0 ? rest_ms : rest_ms - random % (rest_ms / 8 + 1);
 }
 
-uint64_t
-rest_rested_ms(const struct rest *rest)
-{
-	return atomic_load_explicit(&rest->rested_ms, memory_order_relaxed);
-}
-
-void
-rest_count(struct rest *rest, uint64_t until_ms, uint64_t now_ms)
-{
-	uint64_t from_ms = rest_until_ms(rest) > now_ms ? rest_until_ms(rest) : now_ms;
-
-	if (until_ms > from_ms)
-		atomic_fetch_add_explicit(&rest->rested_ms, until_ms - from_ms, memory_order_relaxed);
-}
-
 enum availability
 rest_availability(const struct rest *rest, uint64_t now_ms)
 {

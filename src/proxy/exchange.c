@@ -21,6 +21,9 @@
 /* A probe's lease lasts this much longer than anything that ends it; it only matters if an end were ever missed. */
 #define PROBE_LEASE_SPARE_MS 60000U
 
+/* Backends that were passed over are named in the attempts header until it is so long. */
+#define EXPLANATION_MAX_BYTES 1024U
+
 static const char *
 state_name(enum exchange_state state)
 {
@@ -129,16 +132,6 @@ room_of(const struct exchange *exchange, size_t backend, const struct rest *pair
 }
 
 static void
-weigh(const struct exchange *exchange, size_t backend, const struct rest *pair, uint64_t now_ms, struct candidate *out)
-{
-	const struct headroom *room = room_of(exchange, backend, pair);
-	const struct estimate *estimate = &exchange->estimate;
-
-	out->no_room =
-	    !headroom_fits(room, headroom_estimate(room, estimate->prompt_bytes, estimate->output_tokens), now_ms);
-}
-
-static void
 skip_if_missing(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct candidate *out)
 {
 	uint64_t until_ms;
@@ -157,8 +150,9 @@ static void
 fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct candidate *out)
 {
 	const struct config_backend *config = exchange->fleet->backends[backend].config;
+	const struct headroom *room = NULL;
 	struct rest *whole, *pair;
-	enum availability of_pair;
+	uint64_t tokens = 0;
 
 	*out = (struct candidate){ .priority = config->priority,
 		.weight = config->weight,
@@ -167,26 +161,15 @@ fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms,
 	    !find_rests(exchange, backend, &whole, &pair);
 	if (out->excluded)
 		return;
-	out->in_flight = rest_in_flight(pair != NULL ? pair : whole);
 	if (exchange->estimate.affinity != 0 && exchange->fleet->config->prompt_cache_affinity)
 		out->affinity = hash_mix(exchange->estimate.affinity, exchange->fleet->backends[backend].affinity_key);
-	out->availability = rest_availability(whole, now_ms);
-	out->reason = rest_reason(whole);
-	out->until_ms = rest_until_ms(whole);
-	if (pair == NULL) {
-		skip_if_missing(exchange, backend, now_ms, out);
-		return;
+	if (pair != NULL) {
+		room = room_of(exchange, backend, pair);
+		tokens = headroom_estimate(room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens);
 	}
-	weigh(exchange, backend, pair, now_ms, out);
-	of_pair = rest_availability(pair, now_ms);
-	/* The longer obstacle of the two counts: a rest before a probe under way before a probe that is due. */
-	if (of_pair == AVAILABLE || (out->availability == RESTING && of_pair != RESTING) ||
-	    (out->availability == RESTING && out->until_ms >= rest_until_ms(pair)) ||
-	    (out->availability == PROBING && of_pair == PROBE_DUE))
-		return;
-	out->availability = of_pair;
-	out->reason = rest_reason(pair);
-	out->until_ms = rest_until_ms(pair);
+	candidate_judge(out, whole, pair, room, tokens, now_ms);
+	if (pair == NULL)
+		skip_if_missing(exchange, backend, now_ms, out);
 }
 
 static bool
@@ -232,28 +215,32 @@ first_in_order(const struct candidate *candidates, size_t count)
 	return best;
 }
 
-uint64_t
-exchange_soonest_recovery(const struct exchange *exchange, bool throttled_only)
+/* When a request like this one could be served soonest, were it to come again: every backend that knows the deployment
+ * and does not rest for want of rights counts, whether this request has tried it or not. 0: nobody can tell. */
+static uint64_t
+soonest_recovery(const struct exchange *exchange, uint64_t now_ms)
 {
-	uint64_t now_ms = clock_now_ms(), soonest_ms = 0;
+	uint64_t soonest_ms = exchange->throttled_until_ms;
 
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
+		struct candidate candidate;
+		uint64_t back_ms = now_ms + 1;
 		struct rest *whole, *pair;
-		uint64_t until_ms;
-		bool throttled;
 
 		if (pinning_forbids(exchange, i) || !find_rests(exchange, i, &whole, &pair))
 			continue;
-		until_ms = rest_until_ms(whole);
-		throttled = pair != NULL && rest_reason(pair) == REST_THROTTLED && rest_until_ms(pair) >= until_ms;
-		if (pair != NULL && rest_until_ms(pair) > until_ms)
-			until_ms = rest_until_ms(pair);
-		if (until_ms == 0 || (throttled_only && !throttled))
+		candidate_judge(&candidate, whole, pair, NULL, 0, now_ms);
+		if (candidate.reason == REST_CREDENTIALS || candidate.reason == REST_MISSING_DEPLOYMENT)
 			continue;
-		if (until_ms <= now_ms) /* a probe is under way, or due: who knows */
-			until_ms = now_ms + exchange->fleet->config->cooldown.min_ms;
-		if (soonest_ms == 0 || until_ms < soonest_ms)
-			soonest_ms = until_ms;
+		/* It takes requests and has failed this one all the same: nothing says when that will be otherwise. */
+		if (was_tried(exchange, i) && (candidate.availability == AVAILABLE || pair == NULL))
+			continue;
+		if (candidate.availability == RESTING)
+			back_ms = candidate.until_ms;
+		else if (candidate.availability == PROBING) /* who knows */
+			back_ms = now_ms + exchange->fleet->config->cooldown.min_ms;
+		if (soonest_ms == 0 || back_ms < soonest_ms)
+			soonest_ms = back_ms;
 	}
 	return soonest_ms;
 }
@@ -262,12 +249,10 @@ exchange_soonest_recovery(const struct exchange *exchange, bool throttled_only)
 static const char *
 reason_to_skip(const struct exchange *exchange, size_t backend, const struct candidate *candidate)
 {
-	struct rest *whole, *pair;
-
 	if (was_tried(exchange, backend))
 		return NULL;
-	if (candidate->excluded)
-		return find_rests(exchange, backend, &whole, &pair) ? NULL : "not_served";
+	if (candidate->excluded) /* that it does not serve the deployment is no news */
+		return pinning_forbids(exchange, backend) ? "pinned" : NULL;
 	if (candidate->availability == PROBING)
 		return "probing";
 	if (candidate->availability != RESTING)
@@ -287,7 +272,8 @@ explain(struct exchange *exchange, size_t backend, const struct candidate *candi
 	const char *reason = reason_to_skip(exchange, backend, candidate);
 	struct rest *whole, *pair;
 
-	if (reason == NULL || exchange->explained[backend / 64] >> (backend % 64) & 1)
+	if (reason == NULL || text->length > EXPLANATION_MAX_BYTES ||
+	    exchange->explained[backend / 64] >> (backend % 64) & 1)
 		return;
 	exchange->explained[backend / 64] |= UINT64_C(1) << (backend % 64);
 	buffer_append_format(text, "%s%s=skip:%s", text->length > 0 ? "," : "",
@@ -307,10 +293,11 @@ explain_skipped(struct exchange *exchange, const struct candidate *candidates, c
     uint64_t now_ms)
 {
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
-		if (&candidates[i] != chosen && candidates[i].priority <= chosen->priority &&
-		    (candidates[i].availability != AVAILABLE || candidates[i].no_room > chosen->no_room ||
-			candidates[i].excluded))
-			explain(exchange, i, &candidates[i], now_ms);
+		const struct candidate *candidate = &candidates[i];
+
+		if (!candidate->excluded && candidate != chosen && candidate->priority <= chosen->priority &&
+		    (candidate->availability != AVAILABLE || candidate->no_room > chosen->no_room))
+			explain(exchange, i, candidate, now_ms);
 	}
 }
 
@@ -320,11 +307,6 @@ explain_all(struct exchange *exchange, uint64_t now_ms)
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
 		struct candidate candidate;
 
-		if (pinning_forbids(exchange, i)) {
-			buffer_append_format(&exchange->attempts_text, "%s%s=skip:pinned",
-			    exchange->attempts_text.length > 0 ? "," : "", exchange->fleet->backends[i].config->name);
-			continue;
-		}
 		fill_candidate(exchange, i, now_ms, &candidate);
 		explain(exchange, i, &candidate, now_ms);
 	}
@@ -403,19 +385,10 @@ may_try_again(struct exchange *exchange, uint64_t now_ms)
 static void
 conclude_now(struct exchange *exchange, uint64_t now_ms)
 {
-	uint64_t recovery_ms;
-	uint64_t wait_ms = 1;
+	uint64_t recovery_ms = soonest_recovery(exchange, now_ms);
+	uint64_t wait_ms = recovery_ms > now_ms ? recovery_ms - now_ms : exchange->fleet->config->cooldown.min_ms;
 
 	explain_all(exchange, now_ms);
-	recovery_ms = exchange_soonest_recovery(exchange, exchange->tally.throttled);
-	if (exchange->throttled_until_ms != 0 && (recovery_ms == 0 || exchange->throttled_until_ms < recovery_ms))
-		recovery_ms = exchange->throttled_until_ms;
-	if (recovery_ms == 0)
-		recovery_ms = exchange_soonest_recovery(exchange, false);
-	if (recovery_ms > now_ms)
-		wait_ms = recovery_ms - now_ms;
-	else
-		wait_ms = exchange->fleet->config->cooldown.min_ms;
 	switch (retry_conclude(&exchange->tally)) {
 	case CONCLUDE_THROTTLED:
 		answer_error(exchange, 429, "rate_limit_exceeded",
@@ -580,6 +553,7 @@ let_group_rest(const struct attempt *attempt, uint64_t until_ms, uint64_t now_ms
 	const struct exchange *exchange = attempt->exchange;
 	const char *group = attempt->via->config->quota_group;
 	struct rest *whole, *pair;
+	uint64_t before_ms;
 
 	if (group[0] == '\0')
 		return;
@@ -587,9 +561,11 @@ let_group_rest(const struct attempt *attempt, uint64_t until_ms, uint64_t now_ms
 		if (i == attempt->backend || strcmp(exchange->fleet->backends[i].config->quota_group, group) != 0 ||
 		    !find_rests(exchange, i, &whole, &pair) || pair == NULL)
 			continue;
-		rest_count(pair, until_ms, now_ms);
-		if (rest_begin(pair, until_ms, REST_THROTTLED))
-			atomic_store_explicit(&pair->hint_source, (uint32_t)attempt->hint.source, memory_order_relaxed);
+		before_ms = rest_until_ms(pair);
+		if (!rest_begin(pair, until_ms, REST_THROTTLED))
+			continue;
+		measure_group_cooldown(exchange, i, until_ms - (before_ms > now_ms ? before_ms : now_ms));
+		atomic_store_explicit(&pair->hint_source, (uint32_t)attempt->hint.source, memory_order_relaxed);
 	}
 }
 
@@ -621,7 +597,6 @@ let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms
 	    !(verdict->use_hint && attempt->hint.source != HINT_NONE))
 		rest_ms = rest_backoff_ms(rest, rest_ms, attempt->exchange->fleet->config->cooldown.max_ms, now_ms,
 		    random_next(&attempt->worker->random));
-	rest_count(rest, now_ms + rest_ms, now_ms);
 	if (verdict->reason == REST_THROTTLED)
 		let_group_rest(attempt, now_ms + rest_ms, now_ms);
 	if (rest_begin(rest, now_ms + rest_ms, verdict->reason)) {
@@ -642,19 +617,6 @@ note_error(const struct attempt *attempt, const char *outcome, const char *reaso
 	backend_state_note_error(attempt->via->state, text);
 }
 
-/* The two budgets, for metrics. */
-static void
-count_retry(const struct exchange *exchange, const struct verdict *verdict, bool unsafe_refused)
-{
-	struct proxy *proxy = proxy_worker_of(exchange->worker)->proxy;
-
-	if (unsafe_refused)
-		atomic_fetch_add_explicit(&proxy->retries_unsafe_refused, 1, memory_order_relaxed);
-	else if (verdict->retry)
-		atomic_fetch_add_explicit(verdict->unsafe ? &proxy->retries_unsafe : &proxy->retries_safe, 1,
-		    memory_order_relaxed);
-}
-
 void
 exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, const char *reason, uint64_t now_ms)
 {
@@ -663,7 +625,7 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 	struct verdict verdict = retry_judge(outcome, config->server_error_ms);
 	char name[OUTCOME_NAME_SIZE];
 	uint64_t rest_ms;
-	bool answered = outcome->kind == OUTCOME_ANSWERED, unsafe_refused = false;
+	bool answered = outcome->kind == OUTCOME_ANSWERED;
 
 	/* A pooled connection that the backend closed as we wrote says nothing about the backend's health. */
 	if (outcome->kind == OUTCOME_RESET && attempt->upstream != NULL && attempt->upstream->reused &&
@@ -698,13 +660,12 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 	if (exchange->uploading && exchange->tally.attempts > 0)
 		verdict.retry = false;
 	if (verdict.retry && verdict.unsafe) {
-		unsafe_refused = exchange->tally.unsafe_retries >= config->max_unsafe_retries;
-		if (unsafe_refused)
+		if (exchange->tally.unsafe_retries >= config->max_unsafe_retries)
 			verdict.retry = false;
 		else
 			exchange->tally.unsafe_retries++;
 	}
-	count_retry(exchange, &verdict, unsafe_refused);
+	exchange->retries_unsafely = verdict.unsafe;
 	if (verdict.retry)
 		exchange_next(exchange, now_ms);
 	else if (verdict.success)

@@ -463,19 +463,6 @@ failed_probes_wait_longer_each_time(void **state)
 	assert_int_equal(rest_backoff_ms(&rest, 5000, 1000, now_ms, 0), 5000);
 }
 
-static void
-rests_add_up_without_overlap(void **state)
-{
-	struct rest rest = { 0 };
-
-	(void)state;
-	rest_count(&rest, 1500, 1000);
-	(void)rest_begin(&rest, 1500, REST_THROTTLED);
-	rest_count(&rest, 1400, 1100);
-	rest_count(&rest, 1700, 1200);
-	assert_int_equal(rest_rested_ms(&rest), 700);
-}
-
 int
 main(void)
 {
@@ -498,7 +485,6 @@ main(void)
 		cmocka_unit_test(a_state_begins_clean_and_aligned),
 		cmocka_unit_test(many_share_a_state),
 		cmocka_unit_test(failed_probes_wait_longer_each_time),
-		cmocka_unit_test(rests_add_up_without_overlap),
 	};
 
 	return cmocka_run_group_tests_name("policy/state", tests, NULL, NULL);
