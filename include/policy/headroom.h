@@ -69,6 +69,10 @@ void headroom_told(struct headroom *room, const struct headroom_ticket *ticket, 
 /* The backend did not count the request: it failed, or was refused. Once a ticket. */
 void headroom_give_back(struct headroom *room, struct headroom_ticket *ticket);
 
+/* The request is over and was as large as tokens: what the estimate was wrong by is put right, unless younger news has
+ * done so. Once a ticket. */
+void headroom_correct(struct headroom *room, struct headroom_ticket *ticket, uint64_t tokens);
+
 /* What the request really was: improves later estimates. Where the caller set no limit, completion_tokens counts as well. */
 void headroom_learn(struct headroom *room, uint64_t prompt_bytes, uint64_t prompt_tokens, uint64_t completion_tokens);
 

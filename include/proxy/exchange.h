@@ -163,11 +163,13 @@ void exchange_end(struct exchange *exchange);
 
 void exchange_enter(struct exchange *exchange, enum exchange_state next);
 
-/* When the first of the throttled backends that serve this request is back (now: a probe is due or under way). False when
- * none is throttled. Backends it has tried already count. */
+/* When the first of the throttled backends that serve this request is back (now: a probe is due or under way; also one of
+ * a backend that rested for errors). False when there is none. Backends it has tried already count. */
 bool exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, uint64_t *at_ms) MUST_CHECK;
 /* Whether a backend would take it now, were it chosen again. */
 bool exchange_can_go(const struct exchange *exchange, uint64_t now_ms);
+/* Not all that serve the deployment may serve it: it is pinned, or has failed on some already. */
+bool exchange_is_particular(const struct exchange *exchange);
 /* It was held and has left the queue: the next attempt, or the refusal. */
 void exchange_hold_over(struct exchange *exchange, uint64_t now_ms);
 

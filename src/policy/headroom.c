@@ -230,6 +230,15 @@ headroom_give_back(struct headroom *room, struct headroom_ticket *ticket)
 }
 
 void
+headroom_correct(struct headroom *room, struct headroom_ticket *ticket, uint64_t tokens)
+{
+	/* The difference is one of two's complement: less than estimated moves the end back, as more moves it on. */
+	if (ticket->tokens != 0 && (int64_t)(ticket->tokens_mark - read64(&room->tokens_mark)) > 0)
+		atomic_fetch_add_explicit(&room->tokens_end, ticket->tokens - tokens, memory_order_relaxed);
+	ticket->tokens = 0;
+}
+
+void
 headroom_learn(struct headroom *room, uint64_t prompt_bytes, uint64_t prompt_tokens, uint64_t completion_tokens)
 {
 	if (prompt_bytes > 0 && prompt_tokens > 0 && prompt_tokens < UINT32_MAX) {

@@ -79,14 +79,28 @@ draw(const struct candidate *candidates, size_t count, size_t best, uint64_t wei
 	return best;
 }
 
-/* The equal of the best that the request's prompt belongs to. Bounded load (Mirrokni, Thorup, Zadimoghaddam): none takes
- * more than a quarter above its share by weight, and one request more. */
+#define COST_BITS 16
+
+/* -log2 of a hash as a fraction of all hashes, in 1/65536. Between the powers of two it is a straight line, which is near
+ * enough: at most 0.09 too little. */
+static uint64_t
+cost_of(uint64_t hash)
+{
+	unsigned zeros = hash == 0 ? 63 : (unsigned)__builtin_clzll(hash);
+	uint64_t fraction = hash << zeros << 1 >> (64 - COST_BITS);
+
+	return ((uint64_t)zeros << COST_BITS) + (UINT64_C(1) << COST_BITS) - fraction;
+}
+
+/* The equal of the best that the request's prompt belongs to: weighted rendezvous hashing (Schindelhauer, Schomaker), where
+ * the lowest cost by weight wins, so that each gets its share, and a backend that goes takes only its own prompts with it.
+ * Bounded load (Mirrokni, Thorup, Zadimoghaddam): none takes more than half above its share by weight, and two
+ * requests more: less would send conversations away for what chance alone brings together. */
 static size_t
 home_of(const struct candidate *candidates, size_t count, size_t best)
 {
-	uint64_t busy = 1, weights = 0;
-	size_t home = best;
-	bool found = false;
+	uint64_t busy = 1, weights = 0, home_cost = 0;
+	size_t home = SELECT_NONE;
 
 	for (size_t i = 0; i < count; i++) {
 		if (!is_eligible(&candidates[i]) || compare_rank(&candidates[i], &candidates[best]) != 0)
@@ -95,17 +109,20 @@ home_of(const struct candidate *candidates, size_t count, size_t best)
 		weights += weight_of(&candidates[i]);
 	}
 	for (size_t i = 0; i < count; i++) {
-		uint64_t share;
+		uint64_t weight = weight_of(&candidates[i]), cost;
 
 		if (!is_eligible(&candidates[i]) || compare_rank(&candidates[i], &candidates[best]) != 0)
 			continue;
-		share = (busy * weight_of(&candidates[i]) * 5 / 4 + weights - 1) / weights + 1;
-		if (candidates[i].in_flight >= share || (found && candidates[i].affinity <= candidates[home].affinity))
+		/* At or above busy * weight / weights * 3/2 + 2, without a division. */
+		if (candidates[i].in_flight > 2 && (candidates[i].in_flight - 2) * weights * 2 >= busy * weight * 3)
+			continue;
+		cost = cost_of(candidates[i].affinity);
+		if (home != SELECT_NONE && cost * weight_of(&candidates[home]) >= home_cost * weight)
 			continue;
 		home = i;
-		found = true;
+		home_cost = cost;
 	}
-	return home;
+	return home != SELECT_NONE ? home : best;
 }
 
 /* When a resting or probing candidate may be back: one that is being probed, any moment. */

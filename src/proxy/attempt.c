@@ -111,11 +111,14 @@ settle_room(struct attempt *attempt)
 
 	if (attempt->room == NULL)
 		return;
-	if (attempt->status == 0 || attempt->status >= 300)
+	if (attempt->status == 0 || attempt->status >= 300) {
 		headroom_give_back(attempt->room, &attempt->ticket);
-	else if (exchange->usage.known && exchange->estimate.prompt_bytes > 0)
+	} else if (exchange->usage.known && exchange->estimate.prompt_bytes > 0) {
+		headroom_correct(attempt->room, &attempt->ticket,
+		    exchange->usage.prompt_tokens + exchange->usage.completion_tokens);
 		headroom_learn(attempt->room, exchange->estimate.prompt_bytes, exchange->usage.prompt_tokens,
 		    exchange->estimate.output_tokens == 0 ? exchange->usage.completion_tokens : 0);
+	}
 }
 
 void

@@ -338,8 +338,12 @@ exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, uint64_
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
 		uint64_t until_ms;
 
-		if (!look_at_pair(exchange, i, now_ms, &of_whole, &of_pair, &pair) || of_whole == RESTING ||
-		    rest_reason(pair) != REST_THROTTLED)
+		if (!look_at_pair(exchange, i, now_ms, &of_whole, &of_pair, &pair) || of_whole == RESTING)
+			continue;
+		/* Who failed in another way will not be asked again. */
+		if (was_tried(exchange, i) && !was_throttled_by(exchange, i))
+			continue;
+		if (rest_reason(pair) != REST_THROTTLED && of_pair != PROBING && of_whole != PROBING)
 			continue;
 		until_ms = of_pair == RESTING ? rest_until_ms(pair) : now_ms;
 		if (!found || until_ms < *at_ms)
@@ -363,6 +367,16 @@ exchange_can_go(const struct exchange *exchange, uint64_t now_ms)
 			return true;
 	}
 	return false;
+}
+
+bool
+exchange_is_particular(const struct exchange *exchange)
+{
+	uint64_t failed = 0;
+
+	for (size_t i = 0; i < ARRAY_COUNT(exchange->tried); i++)
+		failed |= exchange->tried[i] & ~exchange->throttled_by[i];
+	return failed != 0 || exchange->pinning.resource != PIN_UNKNOWN;
 }
 
 static bool
@@ -426,7 +440,8 @@ conclude(struct exchange *exchange, uint64_t now_ms)
 void
 exchange_hold_over(struct exchange *exchange, uint64_t now_ms)
 {
-	if (now_ms >= exchange->hold.until_ms) {
+	/* One that nobody has been asked for yet is tried at last. */
+	if (now_ms >= exchange->hold.until_ms && (exchange->tally.throttled || exchange->forced_once)) {
 		conclude_now(exchange, now_ms);
 		return;
 	}
@@ -461,6 +476,10 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 			return;
 		}
 		of_pair = of_whole = false;
+		/* Others are asking already whether it is back: better to wait for their answer than to ask as well. */
+		if (selection.forced && candidates[selection.index].availability == PROBING &&
+		    hold_enter(exchange, now_ms))
+			return;
 		if (selection.forced)
 			exchange->forced_once = true;
 		else if (!take_probes(exchange, selection.index, now_ms, &of_pair, &of_whole))

@@ -24,12 +24,14 @@ queue_of(const struct exchange *exchange)
 	return &proxy_worker_of(exchange->worker)->hold;
 }
 
-/* An upload grows while it waits, but for no more than its window and what one read brings. */
+/* All that the request keeps. An upload grows while it waits, but for no more than its window and what one read brings. */
 static uint64_t
 bytes_of(const struct exchange *exchange)
 {
-	return exchange->uploading ? UPLOAD_WINDOW_BYTES + WORKER_READ_BYTES + exchange->body.length
-				   : exchange->body.length;
+	uint64_t bytes = exchange->body.length + exchange->kept.body.length + exchange->kept.head_lines.length +
+	    exchange->upstream_lines.length + exchange->credential_lines.length;
+
+	return exchange->uploading ? bytes + UPLOAD_WINDOW_BYTES + WORKER_READ_BYTES : bytes;
 }
 
 /* One that waited before has lost a race and keeps its place: the first. */
@@ -142,7 +144,7 @@ next_to_leave(struct hold_queue *queue, struct blocked *blocked, uint64_t now_ms
 			return exchange;
 		if (exchange->hold.until_ms < *next_ms)
 			*next_ms = exchange->hold.until_ms;
-		if (is_blocked(blocked, exchange))
+		if (!exchange_is_particular(exchange) && is_blocked(blocked, exchange))
 			continue;
 		if (exchange_can_go(exchange, now_ms))
 			return exchange;
@@ -151,7 +153,7 @@ next_to_leave(struct hold_queue *queue, struct blocked *blocked, uint64_t now_ms
 		recovery_ms = turn_after(recovery_ms, now_ms);
 		if (recovery_ms < *next_ms)
 			*next_ms = recovery_ms;
-		if (blocked->count < BLOCKED_MAX) {
+		if (blocked->count < BLOCKED_MAX && !exchange_is_particular(exchange)) {
 			blocked->numbers[blocked->count] = exchange->deployment_number;
 			blocked->fleets[blocked->count++] = exchange->fleet;
 		}

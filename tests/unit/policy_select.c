@@ -79,7 +79,7 @@ static const struct {
 	{ "no room anywhere: tried all the same", { FULL(1, 3), FULL(1, 2) }, 2, false, { .index = 1 } },
 	{ "no room anywhere, early: by priority", { EARLY(2, true), EARLY(1, true) }, 2, false, { .index = 1 } },
 	{ "home before busyness", { HOME(5, 0), HOME(9, 1), HOME(7, 0) }, 3, false, { .index = 1 } },
-	{ "a home much busier than its share yields", { HOME(5, 0), HOME(9, 3), HOME(7, 0) }, 3, false,
+	{ "a home much busier than its share yields", { HOME(5, 0), HOME(9, 6), HOME(7, 0) }, 3, false,
 	    { .index = 2 } },
 	{ "no home outside the best priority", { HOME(5, 0), { .priority = 2, .weight = 1, .affinity = 9 } }, 2, false,
 	    { .index = 0 } },
