@@ -85,6 +85,7 @@ struct config_backend {
 	bool has_map;
 	char *wildcard; /* the value of "*", or NULL */
 	char *api_version;
+	char *quota_group; /* "": its quota is its own */
 	char *ca_file;
 	char *server_name; /* "" : host */
 	bool verify;
@@ -108,6 +109,9 @@ struct config {
 	size_t backend_count;
 	struct hint_limits cooldown;
 	uint64_t server_error_ms;
+	bool prompt_cache_affinity;
+	bool spill_early;
+	uint64_t hold_ms;      /* 0: nobody is held */
 	unsigned max_attempts; /* 0: each eligible backend once */
 	unsigned max_unsafe_retries;
 	uint64_t max_body_bytes;

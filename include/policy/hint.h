@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/compiler.h"
 #include "base/slice.h"
 #include "http/headers.h"
 
@@ -53,6 +54,9 @@ struct hint {
  * positive one. Never fails: what cannot be read counts as absent. */
 struct hint hint_read(const struct headers *headers, struct slice body, int64_t now_unix_ms,
     const struct hint_limits *limits);
+
+/* A duration as the resets have it ("4", "4s", "400ms", "1m30s"); false for what is none, or not above zero. */
+bool hint_duration_ms(struct slice text, uint64_t *ms) MUST_CHECK;
 
 /* As the log shows it: "retry-after-ms", "retry-after", "x-ratelimit-reset-requests", …, "default". */
 const char *hint_source_name(enum hint_source source);

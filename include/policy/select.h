@@ -1,7 +1,9 @@
 /* policy/select.h: which backend takes the next attempt.
  *
- * The lowest priority number that has an eligible backend wins; among its equals the least busy one (attempts under way
- * by weight), ties at random in proportion to weight. A backend whose rest has just run out is eligible for one probe. Pure: the
+ * The lowest priority number that has an eligible backend wins; among its equals one that has room for the request before
+ * one that would answer 429, then the least busy one (attempts under way by weight), ties at random in proportion to
+ * weight. With spill_early, room counts before priority. Requests with a common prompt (affinity) go to the same one of the
+ * equals (rendezvous hashing) for as long as that is not much busier than its share (bounded load). A backend whose rest has just run out is eligible for one probe. Pure: the
  * caller fills in candidates and supplies the random number; safe from any thread.
  */
 #ifndef POLICY_SELECT_H
@@ -17,11 +19,21 @@ struct candidate {
 	uint32_t priority; /* smaller goes first */
 	uint32_t weight;   /* at least 1 */
 	uint32_t in_flight;
-	bool excluded; /* already tried by this request, or does not serve the deployment */
+	uint64_t affinity; /* the higher, the rather; 0 for all: no request shares this one's prompt */
+	bool no_room;      /* would answer 429, as far as is known */
+	bool spill_early;  /* the same for all */
+	bool excluded;     /* already tried by this request, or does not serve the deployment */
 	enum availability availability;
 	enum rest_reason reason; /* when not AVAILABLE */
 	uint64_t until_ms;       /* when RESTING */
 };
+
+/* What two rests and the room say: availability, reason, until_ms, in_flight and no_room of a candidate, whose priority,
+ * weight and affinity the caller knows. pair and room: of the deployment; NULL for a call without one.
+ *
+ * tokens	the request's, as estimated with headroom_estimate() */
+void candidate_judge(struct candidate *candidate, const struct rest *whole, const struct rest *pair,
+    const struct headroom *room, uint64_t tokens, uint64_t now_ms);
 
 #define SELECT_NONE SIZE_MAX
 

@@ -19,6 +19,7 @@
 
 #include "base/compiler.h"
 #include "base/slice.h"
+#include "policy/headroom.h"
 
 /* Why something rests. */
 enum rest_reason {
@@ -44,10 +45,16 @@ struct rest {
 	_Atomic uint64_t probe_until_ms;    /* end of the current probe's lease; 0: none */
 	_Atomic uint32_t in_flight;         /* attempts under way */
 	_Atomic uint32_t hint_source;       /* enum hint_source of the current rest, for the status page */
+	_Atomic uint32_t failures;          /* rests for errors in a row, without a success between them */
 };
 
 /* Lets it rest until until_ms, or longer if it already does. Returns true when the end moved. */
 bool rest_begin(struct rest *rest, uint64_t until_ms, enum rest_reason reason);
+
+/* How long to rest after an error: base_ms the first time, twice as long after each probe that failed, up to max_ms; from the
+ * second on up to an eighth is taken off by chance, so that replicas do not probe in step. Failures of attempts that were
+ * under way together count as one. random: any 64 random bits. */
+uint64_t rest_backoff_ms(struct rest *rest, uint64_t base_ms, uint64_t max_ms, uint64_t now_ms, uint64_t random);
 
 enum availability rest_availability(const struct rest *rest, uint64_t now_ms);
 uint64_t rest_until_ms(const struct rest *rest);
@@ -104,6 +111,7 @@ struct backend_state {
 	struct rest whole;                        /* the backend as a whole */
 	struct rest deployments[DEPLOYMENTS_MAX]; /* by the number of the backend's own deployment name; pages that
 						    * nobody touches cost nothing */
+	struct headroom rooms[DEPLOYMENTS_MAX];   /* by the same number */
 	char *name;
 	char *url;
 	_Atomic uint32_t references;

@@ -18,6 +18,7 @@
 #include "net/timer.h"
 #include "net/upstream.h"
 #include "net/worker.h"
+#include "policy/headroom.h"
 #include "policy/hint.h"
 #include "policy/retry.h"
 #include "proxy/fleet.h"
@@ -47,7 +48,9 @@ struct attempt {
 	struct worker *worker;
 	size_t backend;
 	const struct fleet_backend *via;
-	struct rest *pair; /* NULL: a call without a deployment, or one of an unlisted name */
+	struct rest *pair;     /* NULL: a call without a deployment, or one of an unlisted name */
+	struct headroom *room; /* of the pair; NULL without one */
+	struct headroom_ticket ticket;
 	bool probes_pair, probes_whole;
 	bool settled; /* counters and probes have been given back */
 	enum attempt_phase phase;

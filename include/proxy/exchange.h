@@ -23,10 +23,12 @@
 #include "http/openai.h"
 #include "net/timer.h"
 #include "net/worker.h"
+#include "policy/estimate.h"
 #include "policy/retry.h"
 #include "policy/route.h"
 #include "policy/state.h"
 #include "proxy/fleet.h"
+#include "proxy/hold.h"
 #include "proxy/pinning.h"
 
 struct attempt;
@@ -90,11 +92,15 @@ struct exchange {
 	size_t deployment_length;
 	unsigned deployment_number;
 	struct slice model_value; /* the raw value in the body, to be replaced where a map changes the name */
+	struct estimate estimate; /* how large it is; zeros where that was not read */
 	bool model_is_json;       /* raw JSON string; else a multipart part's content */
 	struct pinning pinning;   /* … and where it must go */
 
 	/* What was tried. */
 	uint64_t tried[(CONFIG_BACKENDS_MAX + 63) / 64];
+	uint64_t throttled_by[(CONFIG_BACKENDS_MAX + 63) / 64]; /* of those tried: they answered 429 */
+	uint64_t explained[(CONFIG_BACKENDS_MAX + 63) / 64];    /* attempts_text says why it was passed over */
+	struct hold_place hold;
 	struct tally tally;
 	bool forced_once;
 	uint64_t throttled_until_ms; /* of attempts that no state could be booked for; 0: none */
@@ -105,6 +111,7 @@ struct exchange {
 	struct kept_answer kept;
 	uint16_t last_label;         /* the last attempt's backend, for the metrics */
 	uint16_t failed_code;        /* … and how it failed; 0: it did not */
+	bool retries_unsafely;       /* … having maybe been executed */
 	struct buffer attempts_text; /* openai1=429(12000ms),openai2=200 */
 
 	/* The answer. */
@@ -161,8 +168,15 @@ void exchange_end(struct exchange *exchange);
 
 void exchange_enter(struct exchange *exchange, enum exchange_state next);
 
-/* The soonest moment at which a resting backend that serves this request is due, or 0 when none rests. */
-uint64_t exchange_soonest_recovery(const struct exchange *exchange, bool throttled_only);
+/* When the first of the throttled backends that serve this request is back (now: a probe is due or under way; also one of
+ * a backend that rested for errors). False when there is none. Backends it has tried already count. */
+bool exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, uint64_t *at_ms) MUST_CHECK;
+/* Whether a backend would take it now, were it chosen again. */
+bool exchange_can_go(const struct exchange *exchange, uint64_t now_ms);
+/* Not all that serve the deployment may serve it: it is pinned, or has failed on some already. */
+bool exchange_is_particular(const struct exchange *exchange);
+/* It was held and has left the queue: the next attempt, or the refusal. */
+void exchange_hold_over(struct exchange *exchange, uint64_t now_ms);
 
 /* Body memory: takes bytes of the global budget; false when there are not so many left. */
 bool exchange_reserve(struct exchange *exchange, uint64_t bytes) MUST_CHECK;

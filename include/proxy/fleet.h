@@ -30,6 +30,7 @@
 struct fleet_backend {
 	const struct config_backend *config;
 	struct backend_state *state;
+	uint64_t affinity_key; /* of its name: alike in all processes */
 	struct endpoint *endpoint;
 	struct identity *identity; /* whose tokens it is sent; NULL: none's */
 	struct buffer own_lines;   /* "host: …", "accept-encoding: …" and the credential, ready to be sent */

@@ -26,8 +26,12 @@ enum measure_family {
 	MEASURE_COOLDOWN,            /* backend, deployment; in ms */
 	MEASURE_TOKENS,              /* client, backend, deployment, enum measure_tokens */
 	MEASURE_DISCONNECTS,
+	MEASURE_RETRIES, /* enum measure_budget */
 	MEASURE_FAMILIES
 };
+
+/* Of the attempt before: surely not executed, or maybe so. */
+enum measure_budget { BUDGET_SAFE, BUDGET_UNSAFE };
 
 enum measure_tokens { TOKENS_PROMPT, TOKENS_CACHED, TOKENS_COMPLETION };
 
@@ -73,7 +77,9 @@ void measure_attempt_length(const struct attempt *attempt, uint64_t now_ms);
 void measure_throttled(const struct attempt *attempt);
 /* Somebody rests for so much longer. */
 void measure_cooldown(const struct attempt *attempt, bool whole, uint64_t more_ms);
-/* Another backend takes over from the exchange's last one. */
+/* The same for one that shares the quota of a throttled backend. */
+void measure_group_cooldown(const struct exchange *exchange, size_t backend, uint64_t more_ms);
+/* Another attempt takes over from the exchange's last one. */
 void measure_failover(const struct exchange *exchange);
 
 #endif

@@ -20,6 +20,7 @@
 #include "policy/missing.h"
 #include "policy/pins.h"
 #include "proxy/fleet.h"
+#include "proxy/hold.h"
 
 struct attempt;
 struct client;
@@ -37,8 +38,9 @@ struct proxy {
 	_Atomic uint64_t growing_bytes;  /* of them, by chunked bodies that still come: they hold some and want more */
 	_Atomic bool grower_taken;       /* one of these goes on though growing_bytes is at its limit */
 	_Atomic uint32_t requests_in_flight;
-	uint64_t lowered_from; /* the limits.max_connections that was last said to be too high for nofile */
-	uint64_t reloads[2];   /* refused and taken; the main thread's own */
+	uint64_t lowered_from;          /* the limits.max_connections that was last said to be too high for nofile */
+	uint64_t reloads[2];            /* refused and taken; the main thread's own */
+	_Atomic uint32_t held_requests; /* that wait for a throttled backend */
 	struct missing_table missing;
 	_Atomic unsigned workers_to_drain; /* of a drain: workers that have not yet emptied the backlog into clients */
 	struct pin_table *pins;            /* which resource keeps what */
@@ -49,9 +51,10 @@ struct proxy {
 struct proxy_worker {
 	struct proxy *proxy;
 	struct worker *worker;
-	struct fleet *fleet;              /* its own reference to the current one */
-	struct client *clients;           /* all of them, in no order */
-	struct attempt *awaiting_token;   /* those that wait for a token, see proxy/token.h */
+	struct fleet *fleet;            /* its own reference to the current one */
+	struct client *clients;         /* all of them, in no order */
+	struct attempt *awaiting_token; /* those that wait for a token, see proxy/token.h */
+	struct hold_queue hold;
 	uint64_t request_prefix;          /* for request ids: random, then counted up */
 	struct counters *counters;        /* for the metrics; read by the main thread as well */
 	struct request_head request_head; /* scratch for one callback */

@@ -92,7 +92,17 @@ write_seconds(struct buffer *out, bool any, uint64_t value_ms)
 
 /* ---- counters --------------------------------------------------------------------------------------------------- */
 
-enum part { PART_NONE, PART_CLIENT, PART_BACKEND, PART_FROM, PART_DEPLOYMENT, PART_CODE, PART_REASON, PART_TOKENS };
+enum part {
+	PART_NONE,
+	PART_CLIENT,
+	PART_BACKEND,
+	PART_FROM,
+	PART_DEPLOYMENT,
+	PART_CODE,
+	PART_REASON,
+	PART_TOKENS,
+	PART_BUDGET
+};
 
 static struct slice
 name_of(const struct deployment_table *table, unsigned number)
@@ -127,6 +137,9 @@ write_part(struct buffer *out, const struct proxy *proxy, enum part part, unsign
 	case PART_TOKENS:
 		write_label(out, "type", slice_from(tokens[number % ARRAY_COUNT(tokens)]), any);
 		break;
+	case PART_BUDGET:
+		write_label(out, "budget", number == BUDGET_UNSAFE ? SLICE("unsafe") : SLICE("safe"), any);
+		break;
 	}
 }
 
@@ -144,6 +157,10 @@ static const struct counter {
 	    { PART_BACKEND, PART_DEPLOYMENT }, false },
 	{ MEASURE_FAILOVERS, "failovers_total", "Requests that went on with another backend after this one failed.",
 	    { PART_FROM, PART_REASON }, false },
+	{ MEASURE_RETRIES, "retries_total",
+	    "Attempts that followed a failed one: which the backend surely did not execute (safe), or maybe did "
+	    "(unsafe).",
+	    { PART_BUDGET }, false },
 	{ MEASURE_COOLDOWN, "cooldown_seconds_total", "Time that backends were or are left alone.",
 	    { PART_BACKEND, PART_DEPLOYMENT }, true },
 	{ MEASURE_TOKENS, "tokens_total", "Tokens as the answers say; cached ones are part of the prompt's.",
@@ -361,6 +378,53 @@ write_states(struct buffer *out, const struct fleet *fleet, uint64_t now_ms, con
 	}
 }
 
+static const struct headroom *
+room_of(const struct fleet *fleet, size_t backend, unsigned number)
+{
+	uint16_t own = fleet_serves(fleet, backend, number);
+
+	return own == FLEET_NOT_SERVED || own == DEPLOYMENT_OTHER ? NULL : &fleet->backends[backend].state->rooms[own];
+}
+
+/* What the backends' answers say is left; no line where they say nothing, or said it long ago. */
+static void
+write_tokens_left(struct buffer *out, const struct fleet *fleet, uint64_t now_ms)
+{
+	const char *name = "backend_remaining_tokens";
+
+	write_header(out, name, "gauge", "Tokens that a deployment's quota still has, less what was sent since.");
+	for (size_t i = 0; i < fleet->count; i++) {
+		for (unsigned number = 1; number < deployment_count(fleet->table); number++) {
+			const struct headroom *room = room_of(fleet, i, number);
+			uint64_t left;
+
+			if (room == NULL || !headroom_tokens_left(room, now_ms, &left))
+				continue;
+			write_state_line(out, name, fleet, i, deployment_name(fleet->table, number));
+			write_u64(out, true, left);
+		}
+	}
+}
+
+static void
+write_utilization(struct buffer *out, const struct fleet *fleet, uint64_t now_ms)
+{
+	const char *name = "backend_utilization_ratio";
+
+	write_header(out, name, "gauge", "How full a provisioned deployment is; above 1 it refuses.");
+	for (size_t i = 0; i < fleet->count; i++) {
+		for (unsigned number = 1; number < deployment_count(fleet->table); number++) {
+			const struct headroom *room = room_of(fleet, i, number);
+			uint32_t full;
+
+			if (room == NULL || !headroom_utilisation(room, now_ms, &full))
+				continue;
+			write_state_line(out, name, fleet, i, deployment_name(fleet->table, number));
+			buffer_append_format(out, "} %u.%04u\n", full / HEADROOM_FULL, full % HEADROOM_FULL);
+		}
+	}
+}
+
 static void
 write_in_flight(struct buffer *out, const struct fleet *fleet)
 {
@@ -505,10 +569,14 @@ metrics_write(const struct proxy *proxy, int64_t started_unix_ms, uint64_t now_m
 	free(sums.items);
 	write_plain(out, "requests_in_flight", "gauge", "Requests that are not answered yet.",
 	    atomic_load(&proxy->requests_in_flight));
+	write_plain(out, "held_requests", "gauge", "Requests that wait for a throttled backend.",
+	    atomic_load(&proxy->held_requests));
 	write_states(out, fleet, now_ms, "backend_available",
 	    "Whether the deployment, or with deployment=\"\" the backend as a whole, takes requests.", false);
 	write_states(out, fleet, now_ms, "backend_cooldown_remaining_seconds", "How long it is still left alone.",
 	    true);
+	write_tokens_left(out, fleet, now_ms);
+	write_utilization(out, fleet, now_ms);
 	write_in_flight(out, fleet);
 	write_connections(out, fleet);
 	write_tokens(out, fleet);

@@ -116,6 +116,9 @@ static const struct field backend_rows[] = {
 	TEXT("api_version", struct config_backend, api_version, "", shape_api_version,
 	    "With it, OpenAI-style chat/completions, completions, embeddings, images and audio calls are sent to the "
 	    "deployment path with this version; without it, to `/openai/v1/…`."),
+	TEXT("quota_group", struct config_backend, quota_group, "", shape_name,
+	    "Backends with the same word here share one quota for each deployment: when one is throttled, all of them "
+	    "rest."),
 	TEXT("tls.ca_file", struct config_backend, ca_file, "", shape_file,
 	    "Certificates (PEM) to trust instead of the system's; https only."),
 	TEXT("tls.server_name", struct config_backend, server_name, "", shape_host,
@@ -185,6 +188,16 @@ static const struct field config_rows[] = {
 	    .description =
 		"How one of several backends of the same priority is chosen: the one with the fewest attempts "
 		"under way, by weight." },
+	BOOLEAN("selection.prompt_cache_affinity", struct config, prompt_cache_affinity, false,
+	    "Whether requests with the same `prompt_cache_key`, or with the same long beginning of their prompt, go to "
+	    "the same "
+	    "one of several backends of a priority, where its cache knows them, as long as that one is neither "
+	    "throttled nor "
+	    "much busier than the others."),
+	BOOLEAN("selection.spill_early", struct config, spill_early, false,
+	    "Whether a backend that would answer 429, as far as is known, is passed over for one of a later priority "
+	    "that has "
+	    "room."),
 	TIME("cooldown.default_ms", cooldown.default_ms, 10000, 1,
 	    "The rest of a throttled deployment when the answer has no readable hint."),
 	TIME("cooldown.min_ms", cooldown.min_ms, 1000, 1, "The rest when the hint is zero or less."),
@@ -196,6 +209,10 @@ static const struct field config_rows[] = {
 	    "Attempts that may follow ones that the backend may have executed (and billed): a reset or a time-out "
 	    "after "
 	    "the request was sent."),
+	TIME("retry.hold_ms", hold_ms, 1000, 0,
+	    "How long a request may wait when all of its backends are throttled and one of them is back by then; 0: it "
+	    "is "
+	    "answered with 429 at once."),
 	SIZE("retry.max_body_bytes", max_body_bytes, 32U * MIB, KIB, GIB,
 	    "The longest request body that is kept so that it can be sent again."),
 	TIME("timeouts.connect_ms", timeouts.connect_ms, 5000, 1,

@@ -493,6 +493,15 @@ hint_read(const struct headers *headers, struct slice body, int64_t now_unix_ms,
 	return (struct hint){ clamp_wait(limits->default_ms, limits->max_ms), HINT_NONE, false };
 }
 
+bool
+hint_duration_ms(struct slice text, uint64_t *ms)
+{
+	struct reading reading = read_duration(text);
+
+	*ms = reading.ms;
+	return reading.kind == READING_POSITIVE;
+}
+
 const char *
 hint_source_name(enum hint_source source)
 {

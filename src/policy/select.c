@@ -16,13 +16,45 @@ compare_load(const struct candidate *a, const struct candidate *b)
 	return (left > right) - (left < right);
 }
 
+/* Priority and room: below 0 when a is to be preferred, 0 for equals. */
+static int
+compare_rank(const struct candidate *a, const struct candidate *b)
+{
+	if (a->no_room != b->no_room && (a->spill_early || a->priority == b->priority))
+		return a->no_room ? 1 : -1;
+	if (a->priority != b->priority)
+		return a->priority < b->priority ? -1 : 1;
+	return 0;
+}
+
 /* Below 0 when a is to be preferred, 0 when chance decides. */
 static int
 compare_eligible(const struct candidate *a, const struct candidate *b)
 {
-	if (a->priority != b->priority)
-		return a->priority < b->priority ? -1 : 1;
-	return compare_load(a, b);
+	int rank = compare_rank(a, b);
+
+	return rank != 0 ? rank : compare_load(a, b);
+}
+
+void
+candidate_judge(struct candidate *candidate, const struct rest *whole, const struct rest *pair,
+    const struct headroom *room, uint64_t tokens, uint64_t now_ms)
+{
+	enum availability of_pair = pair != NULL ? rest_availability(pair, now_ms) : AVAILABLE;
+
+	candidate->in_flight = rest_in_flight(pair != NULL ? pair : whole);
+	candidate->no_room = room != NULL && !headroom_fits(room, tokens, now_ms);
+	candidate->availability = rest_availability(whole, now_ms);
+	candidate->reason = rest_reason(whole);
+	candidate->until_ms = rest_until_ms(whole);
+	/* The longer obstacle of the two counts: a rest before a probe under way before a probe that is due. */
+	if (of_pair == AVAILABLE || (candidate->availability == RESTING && of_pair != RESTING) ||
+	    (candidate->availability == RESTING && candidate->until_ms >= rest_until_ms(pair)) ||
+	    (candidate->availability == PROBING && of_pair == PROBE_DUE))
+		return;
+	candidate->availability = of_pair;
+	candidate->reason = rest_reason(pair);
+	candidate->until_ms = rest_until_ms(pair);
 }
 
 static bool
@@ -45,6 +77,52 @@ draw(const struct candidate *candidates, size_t count, size_t best, uint64_t wei
 		ticket -= weight_of(&candidates[i]);
 	}
 	return best;
+}
+
+#define COST_BITS 16
+
+/* -log2 of a hash as a fraction of all hashes, in 1/65536. Between the powers of two it is a straight line, which is near
+ * enough: at most 0.09 too little. */
+static uint64_t
+cost_of(uint64_t hash)
+{
+	unsigned zeros = hash == 0 ? 63 : (unsigned)__builtin_clzll(hash);
+	uint64_t fraction = hash << zeros << 1 >> (64 - COST_BITS);
+
+	return ((uint64_t)zeros << COST_BITS) + (UINT64_C(1) << COST_BITS) - fraction;
+}
+
+/* The equal of the best that the request's prompt belongs to: weighted rendezvous hashing (Schindelhauer, Schomaker), where
+ * the lowest cost by weight wins, so that each gets its share, and a backend that goes takes only its own prompts with it.
+ * Bounded load (Mirrokni, Thorup, Zadimoghaddam): none takes more than half above its share by weight, and two
+ * requests more: less would send conversations away for what chance alone brings together. */
+static size_t
+home_of(const struct candidate *candidates, size_t count, size_t best)
+{
+	uint64_t busy = 1, weights = 0, home_cost = 0;
+	size_t home = SELECT_NONE;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!is_eligible(&candidates[i]) || compare_rank(&candidates[i], &candidates[best]) != 0)
+			continue;
+		busy += candidates[i].in_flight;
+		weights += weight_of(&candidates[i]);
+	}
+	for (size_t i = 0; i < count; i++) {
+		uint64_t weight = weight_of(&candidates[i]), cost;
+
+		if (!is_eligible(&candidates[i]) || compare_rank(&candidates[i], &candidates[best]) != 0)
+			continue;
+		/* At or above busy * weight / weights * 3/2 + 2, without a division. */
+		if (candidates[i].in_flight > 2 && (candidates[i].in_flight - 2) * weights * 2 >= busy * weight * 3)
+			continue;
+		cost = cost_of(candidates[i].affinity);
+		if (home != SELECT_NONE && cost * weight_of(&candidates[home]) >= home_cost * weight)
+			continue;
+		home = i;
+		home_cost = cost;
+	}
+	return home != SELECT_NONE ? home : best;
 }
 
 /* When a resting or probing candidate may be back: one that is being probed, any moment. */
@@ -122,6 +200,7 @@ select_backend(const struct candidate *candidates, size_t count, uint64_t now_ms
 	if (best == SELECT_NONE)
 		return select_resting(candidates, count, now_ms, allow_forced);
 
-	size_t chosen = draw(candidates, count, best, weights, random);
+	size_t chosen = candidates[best].affinity != 0 ? home_of(candidates, count, best)
+						       : draw(candidates, count, best, weights, random);
 	return (struct selection){ .index = chosen, .probe = candidates[chosen].availability == PROBE_DUE };
 }

@@ -36,6 +36,24 @@ rest_begin(struct rest *rest, uint64_t until_ms, enum rest_reason reason)
 	return false;
 }
 
+uint64_t
+rest_backoff_ms(struct rest *rest, uint64_t base_ms, uint64_t max_ms, uint64_t now_ms, uint64_t random)
+{
+	uint32_t failures = atomic_load_explicit(&rest->failures, memory_order_relaxed);
+	uint64_t cap_ms = max_ms > base_ms ? max_ms : base_ms;
+	uint64_t rest_ms = base_ms;
+
+	if (rest_until_ms(rest) > now_ms && failures > 0)
+		failures--; /* one that was sent before the rest began */
+	else
+		atomic_fetch_add_explicit(&rest->failures, 1, memory_order_relaxed);
+	for (uint32_t i = 0; i < failures && rest_ms < cap_ms; i++)
+		rest_ms *= 2;
+	if (rest_ms > cap_ms)
+		rest_ms = cap_ms;
+	return failures == 0 ? rest_ms : rest_ms - random % (rest_ms / 8 + 1);
+}
+
 enum availability
 rest_availability(const struct rest *rest, uint64_t now_ms)
 {
@@ -90,6 +108,9 @@ rest_succeeded(struct rest *rest, uint64_t now_ms)
 {
 	uint64_t current = atomic_load_explicit(&rest->word, memory_order_relaxed);
 
+	if (UNLIKELY(atomic_load_explicit(&rest->failures, memory_order_relaxed) != 0) &&
+	    word_until_ms(current) <= now_ms)
+		atomic_store_explicit(&rest->failures, 0, memory_order_relaxed);
 	while (current != 0 && word_until_ms(current) <= now_ms) {
 		if (atomic_compare_exchange_weak_explicit(&rest->word, &current, 0, memory_order_relaxed,
 			memory_order_relaxed))

@@ -93,6 +93,35 @@ attempt_succeeded(struct attempt *attempt, uint64_t now_ms)
 	give_probes_back(attempt);
 }
 
+/* From now on the request counts as one that takes room. */
+static void
+book_room(struct attempt *attempt, uint16_t number)
+{
+	const struct estimate *estimate = &attempt->exchange->estimate;
+
+	attempt->room = &attempt->via->state->rooms[number];
+	headroom_sent(attempt->room, headroom_estimate(attempt->room, estimate->prompt_bytes, estimate->output_tokens),
+	    &attempt->ticket);
+}
+
+/* What the backend will not have counted is given back; what it did count improves the next estimate. */
+static void
+settle_room(struct attempt *attempt)
+{
+	const struct exchange *exchange = attempt->exchange;
+
+	if (attempt->room == NULL)
+		return;
+	if (attempt->status == 0 || attempt->status >= 300) {
+		headroom_give_back(attempt->room, &attempt->ticket);
+	} else if (exchange->usage.known && exchange->estimate.prompt_bytes > 0) {
+		headroom_correct(attempt->room, &attempt->ticket,
+		    exchange->usage.prompt_tokens + exchange->usage.completion_tokens);
+		headroom_learn(attempt->room, exchange->estimate.prompt_bytes, exchange->usage.prompt_tokens,
+		    exchange->estimate.output_tokens == 0 ? exchange->usage.completion_tokens : 0);
+	}
+}
+
 void
 attempt_end(struct attempt *attempt, bool reuse, uint64_t now_ms)
 {
@@ -106,6 +135,7 @@ attempt_end(struct attempt *attempt, bool reuse, uint64_t now_ms)
 		token_forget(attempt);
 	give_probes_back(attempt);
 	measure_attempt_length(attempt, now_ms);
+	settle_room(attempt);
 	rest_attempt_ended(&attempt->via->state->whole);
 	if (attempt->pair != NULL)
 		rest_attempt_ended(attempt->pair);
@@ -516,7 +546,7 @@ void
 attempt_begin(struct exchange *exchange, size_t backend, bool probes_pair, bool probes_whole, uint64_t now_ms)
 {
 	struct attempt *attempt = memory_take_zeroed(1, sizeof(*attempt));
-	uint16_t number;
+	uint16_t number = DEPLOYMENT_OTHER;
 
 	attempt->exchange = exchange;
 	attempt->worker = exchange->worker;
@@ -534,6 +564,8 @@ attempt_begin(struct exchange *exchange, size_t backend, bool probes_pair, bool 
 		if (number != DEPLOYMENT_OTHER && number != FLEET_NOT_SERVED)
 			attempt->pair = &attempt->via->state->deployments[number];
 	}
+	if (attempt->pair != NULL)
+		book_room(attempt, number);
 	rest_attempt_began(&attempt->via->state->whole);
 	if (attempt->pair != NULL)
 		rest_attempt_began(attempt->pair);
@@ -656,6 +688,7 @@ learn_deployment(struct attempt *attempt, uint64_t now_ms)
 		return;
 	attempt->pair = &attempt->via->state->deployments[number];
 	rest_attempt_began(attempt->pair);
+	book_room(attempt, number);
 }
 
 /* A whole head. rest: the bytes behind it. */
@@ -671,6 +704,9 @@ take_head(struct attempt *attempt, const struct response_head *head, size_t head
 	if (head->status < 300)
 		learn_deployment(attempt, now_ms);
 	pinning_head(attempt, now_ms);
+	if (attempt->room != NULL)
+		headroom_told(attempt->room, &attempt->ticket, &head->headers, now_ms,
+		    attempt->exchange->fleet->config->cooldown.max_ms);
 	if (attempt->mode == MODE_WHOLE)
 		attempt_succeeded(attempt, now_ms);
 	if (head->content_length == NO_CONTENT_LENGTH && !head->chunked)

@@ -22,6 +22,9 @@
 /* A probe's lease lasts this much longer than anything that ends it; it only matters if an end were ever missed. */
 #define PROBE_LEASE_SPARE_MS 60000U
 
+/* Backends that were passed over are named in the attempts header until it is so long. */
+#define EXPLANATION_MAX_BYTES 1024U
+
 static const char *
 state_name(enum exchange_state state)
 {
@@ -131,6 +134,12 @@ was_tried(const struct exchange *exchange, size_t backend)
 	return exchange->tried[backend / 64] >> (backend % 64) & 1;
 }
 
+static bool
+was_throttled_by(const struct exchange *exchange, size_t backend)
+{
+	return exchange->throttled_by[backend / 64] >> (backend % 64) & 1;
+}
+
 /* The state that a call of this exchange would meet on a backend. The rest of the pair is NULL where the call names no
  * deployment or one that is not in the table: such calls see the backend as a whole. */
 static bool
@@ -159,6 +168,15 @@ missing_key(const struct exchange *exchange, size_t backend)
 	    (uint64_t)(uintptr_t)exchange->fleet->backends[backend].state);
 }
 
+/* What is known of the room for a pair. */
+static struct headroom *
+room_of(const struct exchange *exchange, size_t backend, const struct rest *pair)
+{
+	struct backend_state *state = exchange->fleet->backends[backend].state;
+
+	return &state->rooms[pair - state->deployments];
+}
+
 static void
 skip_if_missing(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct candidate *out)
 {
@@ -178,31 +196,26 @@ static void
 fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct candidate *out)
 {
 	const struct config_backend *config = exchange->fleet->backends[backend].config;
+	const struct headroom *room = NULL;
 	struct rest *whole, *pair;
-	enum availability of_pair;
+	uint64_t tokens = 0;
 
-	*out = (struct candidate){ .priority = config->priority, .weight = config->weight };
+	*out = (struct candidate){ .priority = config->priority,
+		.weight = config->weight,
+		.spill_early = exchange->fleet->config->spill_early };
 	out->excluded = was_tried(exchange, backend) || pinning_forbids(exchange, backend) ||
 	    !find_rests(exchange, backend, &whole, &pair);
 	if (out->excluded)
 		return;
-	out->in_flight = rest_in_flight(pair != NULL ? pair : whole);
-	out->availability = rest_availability(whole, now_ms);
-	out->reason = rest_reason(whole);
-	out->until_ms = rest_until_ms(whole);
-	if (pair == NULL) {
-		skip_if_missing(exchange, backend, now_ms, out);
-		return;
+	if (exchange->estimate.affinity != 0 && exchange->fleet->config->prompt_cache_affinity)
+		out->affinity = hash_mix(exchange->estimate.affinity, exchange->fleet->backends[backend].affinity_key);
+	if (pair != NULL) {
+		room = room_of(exchange, backend, pair);
+		tokens = headroom_estimate(room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens);
 	}
-	of_pair = rest_availability(pair, now_ms);
-	/* The longer obstacle of the two counts: a rest before a probe under way before a probe that is due. */
-	if (of_pair == AVAILABLE || (out->availability == RESTING && of_pair != RESTING) ||
-	    (out->availability == RESTING && out->until_ms >= rest_until_ms(pair)) ||
-	    (out->availability == PROBING && of_pair == PROBE_DUE))
-		return;
-	out->availability = of_pair;
-	out->reason = rest_reason(pair);
-	out->until_ms = rest_until_ms(pair);
+	candidate_judge(out, whole, pair, room, tokens, now_ms);
+	if (pair == NULL)
+		skip_if_missing(exchange, backend, now_ms, out);
 }
 
 static bool
@@ -248,76 +261,194 @@ first_in_order(const struct candidate *candidates, size_t count)
 	return best;
 }
 
-uint64_t
-exchange_soonest_recovery(const struct exchange *exchange, bool throttled_only)
+/* When a request like this one could be served soonest, were it to come again: every backend that knows the deployment
+ * and does not rest for want of rights counts, whether this request has tried it or not. 0: nobody can tell. */
+static uint64_t
+soonest_recovery(const struct exchange *exchange, uint64_t now_ms)
 {
-	uint64_t now_ms = clock_now_ms(), soonest_ms = 0;
+	uint64_t soonest_ms = exchange->throttled_until_ms;
 
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
+		struct candidate candidate;
+		uint64_t back_ms = now_ms + 1;
 		struct rest *whole, *pair;
-		uint64_t until_ms;
-		bool throttled;
 
 		if (pinning_forbids(exchange, i) || !find_rests(exchange, i, &whole, &pair))
 			continue;
-		until_ms = rest_until_ms(whole);
-		throttled = pair != NULL && rest_reason(pair) == REST_THROTTLED && rest_until_ms(pair) >= until_ms;
-		if (pair != NULL && rest_until_ms(pair) > until_ms)
-			until_ms = rest_until_ms(pair);
-		if (until_ms == 0 || (throttled_only && !throttled))
+		candidate_judge(&candidate, whole, pair, NULL, 0, now_ms);
+		if (candidate.reason == REST_CREDENTIALS || candidate.reason == REST_MISSING_DEPLOYMENT)
 			continue;
-		if (until_ms <= now_ms) /* a probe is under way, or due: who knows */
-			until_ms = now_ms + exchange->fleet->config->cooldown.min_ms;
-		if (soonest_ms == 0 || until_ms < soonest_ms)
-			soonest_ms = until_ms;
+		/* It takes requests and has failed this one all the same: nothing says when that will be otherwise. */
+		if (was_tried(exchange, i) && (candidate.availability == AVAILABLE || pair == NULL))
+			continue;
+		if (candidate.availability == RESTING)
+			back_ms = candidate.until_ms;
+		else if (candidate.availability == PROBING) /* who knows */
+			back_ms = now_ms + exchange->fleet->config->cooldown.min_ms;
+		if (soonest_ms == 0 || back_ms < soonest_ms)
+			soonest_ms = back_ms;
 	}
 	return soonest_ms;
 }
 
-/* Says in the attempts header why backends that serve the deployment were not used. */
+/* Why a backend is passed over, for the attempts header; NULL when it is not. */
+static const char *
+reason_to_skip(const struct exchange *exchange, size_t backend, const struct candidate *candidate)
+{
+	if (was_tried(exchange, backend))
+		return NULL;
+	if (candidate->excluded) /* that it does not serve the deployment is no news */
+		return pinning_forbids(exchange, backend) ? "pinned" : NULL;
+	if (candidate->availability == PROBING)
+		return "probing";
+	if (candidate->availability != RESTING)
+		return candidate->no_room ? "no_headroom" : NULL;
+	if (candidate->reason == REST_THROTTLED)
+		return "cooling";
+	if (candidate->reason == REST_CREDENTIALS || candidate->reason == REST_MISSING_DEPLOYMENT)
+		return "misconfigured";
+	return "ejected";
+}
+
+/* "openai1=skip:cooling(29999ms;retry-after-ms)" */
 static void
-explain_skipped(struct exchange *exchange, uint64_t now_ms)
+explain(struct exchange *exchange, size_t backend, const struct candidate *candidate, uint64_t now_ms)
+{
+	struct buffer *text = &exchange->attempts_text;
+	const char *reason = reason_to_skip(exchange, backend, candidate);
+	struct rest *whole, *pair;
+
+	if (reason == NULL || text->length > EXPLANATION_MAX_BYTES ||
+	    exchange->explained[backend / 64] >> (backend % 64) & 1)
+		return;
+	exchange->explained[backend / 64] |= UINT64_C(1) << (backend % 64);
+	buffer_append_format(text, "%s%s=skip:%s", text->length > 0 ? "," : "",
+	    exchange->fleet->backends[backend].config->name, reason);
+	if (candidate->availability != RESTING || candidate->until_ms <= now_ms)
+		return;
+	buffer_append_format(text, "(%llums", (unsigned long long)(candidate->until_ms - now_ms));
+	if (candidate->reason == REST_THROTTLED && find_rests(exchange, backend, &whole, &pair) && pair != NULL)
+		buffer_append_format(text, ";%s",
+		    hint_source_name((enum hint_source)atomic_load_explicit(&pair->hint_source, memory_order_relaxed)));
+	buffer_append_byte(text, ')');
+}
+
+/* Says why backends were passed over that go before the chosen one. */
+static void
+explain_skipped(struct exchange *exchange, const struct candidate *candidates, const struct candidate *chosen,
+    uint64_t now_ms)
 {
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
-		struct candidate candidate;
+		const struct candidate *candidate = &candidates[i];
 
-		if (pinning_forbids(exchange, i)) {
-			buffer_append_format(&exchange->attempts_text, "%s%s=skip:pinned",
-			    exchange->attempts_text.length > 0 ? "," : "", exchange->fleet->backends[i].config->name);
-			continue;
-		}
-		fill_candidate(exchange, i, now_ms, &candidate);
-		if (candidate.excluded || candidate.availability == AVAILABLE)
-			continue;
-		buffer_append_format(&exchange->attempts_text,
-		    "%s%s=skip:", exchange->attempts_text.length > 0 ? "," : "",
-		    exchange->fleet->backends[i].config->name);
-		buffer_append_string(&exchange->attempts_text,
-		    candidate.availability == PROBING        ? "probing"
-			: candidate.reason == REST_THROTTLED ? "cooling"
-							     : "ejected");
-		if (candidate.until_ms > now_ms)
-			buffer_append_format(&exchange->attempts_text, "(%llums)",
-			    (unsigned long long)(candidate.until_ms - now_ms));
+		if (!candidate->excluded && candidate != chosen && candidate->priority <= chosen->priority &&
+		    (candidate->availability != AVAILABLE || candidate->no_room > chosen->no_room))
+			explain(exchange, i, candidate, now_ms);
 	}
 }
 
 static void
-conclude(struct exchange *exchange, uint64_t now_ms)
+explain_all(struct exchange *exchange, uint64_t now_ms)
 {
-	uint64_t recovery_ms;
-	uint64_t wait_ms = 1;
+	for (size_t i = 0; i < exchange->fleet->count; i++) {
+		struct candidate candidate;
 
-	explain_skipped(exchange, now_ms);
-	recovery_ms = exchange_soonest_recovery(exchange, exchange->tally.throttled);
-	if (exchange->throttled_until_ms != 0 && (recovery_ms == 0 || exchange->throttled_until_ms < recovery_ms))
-		recovery_ms = exchange->throttled_until_ms;
-	if (recovery_ms == 0)
-		recovery_ms = exchange_soonest_recovery(exchange, false);
-	if (recovery_ms > now_ms)
-		wait_ms = recovery_ms - now_ms;
-	else
-		wait_ms = exchange->fleet->config->cooldown.min_ms;
+		fill_candidate(exchange, i, now_ms, &candidate);
+		explain(exchange, i, &candidate, now_ms);
+	}
+}
+
+/* ---- waiting for a throttled backend ---------------------------------------------------------------------------- */
+
+/* What the pair is like, whether it has been tried or not. False when the backend does not serve the deployment. */
+static bool
+look_at_pair(const struct exchange *exchange, size_t backend, uint64_t now_ms, enum availability *of_whole,
+    enum availability *of_pair, struct rest **pair)
+{
+	struct rest *whole;
+
+	if (pinning_forbids(exchange, backend) || !find_rests(exchange, backend, &whole, pair) || *pair == NULL)
+		return false;
+	*of_whole = rest_availability(whole, now_ms);
+	*of_pair = rest_availability(*pair, now_ms);
+	return true;
+}
+
+bool
+exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, uint64_t *at_ms)
+{
+	enum availability of_whole, of_pair;
+	struct rest *pair;
+	bool found = false;
+
+	for (size_t i = 0; i < exchange->fleet->count; i++) {
+		uint64_t until_ms;
+
+		if (!look_at_pair(exchange, i, now_ms, &of_whole, &of_pair, &pair) || of_whole == RESTING)
+			continue;
+		/* Who failed in another way will not be asked again. */
+		if (was_tried(exchange, i) && !was_throttled_by(exchange, i))
+			continue;
+		if (rest_reason(pair) != REST_THROTTLED && of_pair != PROBING && of_whole != PROBING)
+			continue;
+		until_ms = of_pair == RESTING ? rest_until_ms(pair) : now_ms;
+		if (!found || until_ms < *at_ms)
+			*at_ms = until_ms;
+		found = true;
+	}
+	return found;
+}
+
+bool
+exchange_can_go(const struct exchange *exchange, uint64_t now_ms)
+{
+	enum availability of_whole, of_pair;
+	struct rest *pair;
+
+	for (size_t i = 0; i < exchange->fleet->count; i++) {
+		if (look_at_pair(exchange, i, now_ms, &of_whole, &of_pair, &pair) &&
+		    (of_whole == AVAILABLE || of_whole == PROBE_DUE) &&
+		    (of_pair == AVAILABLE || of_pair == PROBE_DUE) &&
+		    (!was_tried(exchange, i) || was_throttled_by(exchange, i)))
+			return true;
+	}
+	return false;
+}
+
+bool
+exchange_is_particular(const struct exchange *exchange)
+{
+	uint64_t failed = 0;
+
+	for (size_t i = 0; i < ARRAY_COUNT(exchange->tried); i++)
+		failed |= exchange->tried[i] & ~exchange->throttled_by[i];
+	return failed != 0 || exchange->pinning.resource != PIN_UNKNOWN;
+}
+
+static bool
+may_try_again(struct exchange *exchange, uint64_t now_ms)
+{
+	const struct config *config = exchange->fleet->config;
+
+	if (config->max_attempts > 0 && exchange->tally.attempts >= config->max_attempts)
+		return false;
+	if (exchange->pinning.asks_around && exchange->tally.attempts >= PINNING_ASKS_MAX)
+		return false;
+	if (config->timeouts.request_ms > 0 && now_ms - exchange->started_ms >= config->timeouts.request_ms) {
+		exchange->tally.timed_out = true;
+		return false;
+	}
+	/* A body that was streamed once is gone. */
+	return !(exchange->uploading && exchange->tally.attempts > 0);
+}
+
+static void
+conclude_now(struct exchange *exchange, uint64_t now_ms)
+{
+	uint64_t recovery_ms = soonest_recovery(exchange, now_ms);
+	uint64_t wait_ms = recovery_ms > now_ms ? recovery_ms - now_ms : exchange->fleet->config->cooldown.min_ms;
+
+	explain_all(exchange, now_ms);
 	switch (retry_conclude(&exchange->tally)) {
 	case CONCLUDE_THROTTLED:
 		answer_error(exchange, 429, "rate_limit_exceeded",
@@ -344,21 +475,26 @@ conclude(struct exchange *exchange, uint64_t now_ms)
 	}
 }
 
-static bool
-may_try_again(struct exchange *exchange, uint64_t now_ms)
+/* No further attempt is possible now: the request waits for one, or ends. */
+static void
+conclude(struct exchange *exchange, uint64_t now_ms)
 {
-	const struct config *config = exchange->fleet->config;
+	if (!exchange->tally.throttled || !may_try_again(exchange, now_ms) || !hold_enter(exchange, now_ms))
+		conclude_now(exchange, now_ms);
+}
 
-	if (config->max_attempts > 0 && exchange->tally.attempts >= config->max_attempts)
-		return false;
-	if (exchange->pinning.asks_around && exchange->tally.attempts >= PINNING_ASKS_MAX)
-		return false;
-	if (config->timeouts.request_ms > 0 && now_ms - exchange->started_ms >= config->timeouts.request_ms) {
-		exchange->tally.timed_out = true;
-		return false;
+void
+exchange_hold_over(struct exchange *exchange, uint64_t now_ms)
+{
+	/* One that nobody has been asked for yet is tried at last. */
+	if (now_ms >= exchange->hold.until_ms && (exchange->tally.throttled || exchange->forced_once)) {
+		conclude_now(exchange, now_ms);
+		return;
 	}
-	/* A body that was streamed once is gone. */
-	return !(exchange->uploading && exchange->tally.attempts > 0);
+	/* Who was throttled may be asked again. */
+	for (size_t i = 0; i < ARRAY_COUNT(exchange->tried); i++)
+		exchange->tried[i] &= ~exchange->throttled_by[i];
+	exchange_next(exchange, now_ms);
 }
 
 void
@@ -386,10 +522,15 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 			return;
 		}
 		of_pair = of_whole = false;
+		/* Others are asking already whether it is back: better to wait for their answer than to ask as well. */
+		if (selection.forced && candidates[selection.index].availability == PROBING &&
+		    hold_enter(exchange, now_ms))
+			return;
 		if (selection.forced)
 			exchange->forced_once = true;
 		else if (!take_probes(exchange, selection.index, now_ms, &of_pair, &of_whole))
 			continue; /* another worker was faster: the states have changed */
+		explain_skipped(exchange, candidates, &candidates[selection.index], now_ms);
 		exchange->tried[selection.index / 64] |= UINT64_C(1) << (selection.index % 64);
 		exchange->tally.attempts++;
 		measure_failover(exchange);
@@ -470,6 +611,29 @@ book_without_state(struct attempt *attempt, const struct verdict *verdict, uint6
 		    missing_key(exchange, attempt->backend), until_ms);
 }
 
+/* The others that draw on the same quota are throttled as well. */
+static void
+let_group_rest(const struct attempt *attempt, uint64_t until_ms, uint64_t now_ms)
+{
+	const struct exchange *exchange = attempt->exchange;
+	const char *group = attempt->via->config->quota_group;
+	struct rest *whole, *pair;
+	uint64_t before_ms;
+
+	if (group[0] == '\0')
+		return;
+	for (size_t i = 0; i < exchange->fleet->count; i++) {
+		if (i == attempt->backend || strcmp(exchange->fleet->backends[i].config->quota_group, group) != 0 ||
+		    !find_rests(exchange, i, &whole, &pair) || pair == NULL)
+			continue;
+		before_ms = rest_until_ms(pair);
+		if (!rest_begin(pair, until_ms, REST_THROTTLED))
+			continue;
+		measure_group_cooldown(exchange, i, until_ms - (before_ms > now_ms ? before_ms : now_ms));
+		atomic_store_explicit(&pair->hint_source, (uint32_t)attempt->hint.source, memory_order_relaxed);
+	}
+}
+
 /* Lets pair or backend rest as the verdict says. Returns for how long, in ms. */
 static uint64_t
 let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms)
@@ -493,6 +657,13 @@ let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms
 	if (rest == NULL || rest_ms == 0)
 		return 0;
 	until_ms = rest_until_ms(rest);
+	/* Where the backend has not said how long, each probe that fails makes the rest longer. */
+	if (verdict->reason != REST_MISSING_DEPLOYMENT && verdict->reason != REST_CREDENTIALS &&
+	    !(verdict->use_hint && attempt->hint.source != HINT_NONE))
+		rest_ms = rest_backoff_ms(rest, rest_ms, attempt->exchange->fleet->config->cooldown.max_ms, now_ms,
+		    random_next(&attempt->worker->random));
+	if (verdict->reason == REST_THROTTLED)
+		let_group_rest(attempt, now_ms + rest_ms, now_ms);
 	if (rest_begin(rest, now_ms + rest_ms, verdict->reason)) {
 		measure_cooldown(attempt, verdict->scope == REST_BACKEND,
 		    until_ms > now_ms && until_ms < now_ms + rest_ms ? now_ms + rest_ms - until_ms : rest_ms);
@@ -560,6 +731,10 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 	exchange->tally.request_was_sent = exchange->tally.request_was_sent || outcome->request_sent;
 	exchange->tally.timed_out = exchange->tally.timed_out || outcome->kind == OUTCOME_TIMEOUT;
 	exchange->tally.throttled = exchange->tally.throttled || verdict.reason == REST_THROTTLED;
+	if (verdict.reason == REST_THROTTLED)
+		exchange->throttled_by[attempt->backend / 64] |= UINT64_C(1) << (attempt->backend % 64);
+	if (attempt->room != NULL)
+		headroom_give_back(attempt->room, &attempt->ticket);
 	exchange->tally.answered = exchange->kept.status != 0;
 	if (verdict.success)
 		attempt_succeeded(attempt, now_ms);
@@ -576,6 +751,7 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 		else
 			exchange->tally.unsafe_retries++;
 	}
+	exchange->retries_unsafely = verdict.unsafe;
 	if (verdict.retry)
 		exchange_next(exchange, now_ms);
 	else if (verdict.success)
@@ -625,6 +801,7 @@ finish(struct exchange *exchange)
 {
 	if (exchange->attempt != NULL)
 		fatal("exchange: it ended before its attempt");
+	hold_leave(exchange);
 	exchange_book_usage(exchange);
 	exchange_enter(exchange, CLOSED);
 	exchange_unreserve(exchange);

@@ -208,6 +208,7 @@ fleet_new(struct config *config, const struct fleet *previous, const struct flee
 			forgive(backend->state);
 		if (is_keyless(backend->config->auth.type))
 			backend->identity = identity_get(identities, &backend->config->auth);
+		backend->affinity_key = hash_bytes(slice_from(backend->config->name), 0) | 1;
 		write_own_lines(backend);
 		fleet->count = i + 1;
 	}

@@ -18,6 +18,9 @@
 /* The body of a refused request is read to its end, so that the connection can go on, if no more than this is left. */
 #define DISCARD_MAX_BYTES 65536U
 
+/* Alike in all processes, so that replicas agree where a conversation belongs; nobody gains by a collision but company. */
+#define AFFINITY_SEED 0x616f61692d6c62U
+
 static const char malformed_json[] = "The request's body is no JSON object, so its model cannot be read.";
 
 /* ---- refusals -------------------------------------------------------------------------------------------------- */
@@ -393,14 +396,17 @@ without_model(struct exchange *exchange, const char *message)
 static bool
 route_by_json(struct exchange *exchange)
 {
-	struct json_want model = { .key = SLICE("model") };
+	struct json_want wants[ESTIMATE_MEMBERS];
 	struct slice body = buffer_slice(&exchange->body);
 	char *name;
 	size_t length = 0;
 	bool ok;
 
-	if (json_scan(body, &model, 1) != JSON_OK)
+	estimate_wants(wants);
+	if (json_scan(body, wants, ESTIMATE_MEMBERS) != JSON_OK)
 		return without_model(exchange, malformed_json);
+	estimate_from(wants, body, AFFINITY_SEED, &exchange->estimate);
+	struct json_want model = wants[ESTIMATE_MODEL];
 	if (model.found == 0 && !exchange->route.needs_model)
 		return true;
 	if (model.found == 0)
@@ -450,8 +456,13 @@ find_deployment(struct exchange *exchange)
 {
 	const struct route *route = &exchange->route;
 
-	if (route->kind == ROUTE_DEPLOYMENT)
-		return true; /* found with the head */
+	if (route->kind == ROUTE_DEPLOYMENT) {
+		/* Found with the head. */
+		if (exchange->boundary[0] == '\0' && exchange->body.length > 0 && !exchange->uploading)
+			estimate_read(buffer_slice(&exchange->body), exchange->fleet->config->prompt_cache_affinity,
+			    AFFINITY_SEED, &exchange->estimate);
+		return true;
+	}
 	if (!(route->needs_model || route->may_have_model) || exchange->uploading)
 		return true;
 	if (exchange->boundary[0] != '\0')

@@ -144,9 +144,21 @@ measure_cooldown(const struct attempt *attempt, bool whole, uint64_t more_ms)
 }
 
 void
+measure_group_cooldown(const struct exchange *exchange, size_t backend, uint64_t more_ms)
+{
+	counters_add(counters_of(exchange),
+	    measure_key(MEASURE_COOLDOWN, exchange->fleet->backends[backend].label, deployment_of(exchange), 0, 0),
+	    more_ms);
+}
+
+void
 measure_failover(const struct exchange *exchange)
 {
-	if (exchange->failed_code != 0)
-		counters_add(counters_of(exchange),
-		    measure_key(MEASURE_FAILOVERS, exchange->last_label, exchange->failed_code, 0, 0), 1);
+	struct counters *counters = counters_of(exchange);
+	unsigned budget = exchange->retries_unsafely ? BUDGET_UNSAFE : BUDGET_SAFE;
+
+	if (exchange->failed_code == 0)
+		return;
+	counters_add(counters, measure_key(MEASURE_FAILOVERS, exchange->last_label, exchange->failed_code, 0, 0), 1);
+	counters_add(counters, measure_key(MEASURE_RETRIES, budget, 0, 0, 0), 1);
 }

@@ -86,6 +86,7 @@ make_worker(struct proxy *proxy, unsigned index)
 
 	own->proxy = proxy;
 	own->worker = worker;
+	hold_init(&own->hold, worker);
 	own->fleet = fleet_share(proxy->fleet);
 	own->counters = counters_new();
 	own->request_prefix = random_next(&worker->random);

@@ -93,7 +93,7 @@ def test_refused_credentials_name_what_to_mend(stage, status):
     backend = stage.backend(default=answers.error(status, str(status)))
     daemon = stage.daemon([backend.entry(auth={"type": "api_key", "key": "backend-key"})])
     assert daemon.chat().status == status
-    assert "backend-key" not in daemon.wait_for_line(rf"error Backend one refuses its credentials \({status}\): check backends\[\]\.auth of one")
+    assert "backend-key" not in daemon.wait_for_line(rf"error Backend one \(\S+\) refuses its credentials \({status}\): set auth\.key")
     assert "check the auth of this backend" in backend_of(Admin(daemon).status(), "one")["reason"]
 
 

@@ -24,6 +24,8 @@ FAMILIES = {
     "backend_available": "gauge", "backend_cooldown_remaining_seconds": "gauge", "backend_in_flight": "gauge",
     "tokens_total": "counter", "client_disconnects_total": "counter", "upstream_connections": "gauge",
     "config_reloads_total": "counter", "build_info": "gauge", "log_lines_dropped_total": "counter",
+    "retries_total": "counter", "held_requests": "gauge", "backend_remaining_tokens": "gauge",
+    "backend_utilization_ratio": "gauge",
 }
 
 

@@ -118,7 +118,7 @@ def test_an_encrypted_key_is_a_fault_and_no_question(front):
     with subprocess.Popen([program("AOAI_LB", "aoai-lb"), "--config", str(front.daemon.config_path)], env=clean_environment(),
                           stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True) as process:
         try:
-            assert process.wait(TIMEOUT_SECONDS) == 1
+            assert process.wait(TIMEOUT_SECONDS) == 2
             assert b"private key" in process.stderr.read()
         finally:
             process.kill()

@@ -29,6 +29,18 @@
 	{ \
 		.priority = (p), .weight = 1, .availability = RESTING, .reason = (why), .until_ms = NOW_MS + (left) \
 	}
+#define FULL(p, busy) \
+	{ \
+		.priority = (p), .weight = 1, .in_flight = (busy), .no_room = true \
+	}
+#define EARLY(p, full) \
+	{ \
+		.priority = (p), .weight = 1, .no_room = (full), .spill_early = true \
+	}
+#define HOME(score, busy) \
+	{ \
+		.priority = 1, .weight = 1, .in_flight = (busy), .affinity = (score) \
+	}
 #define TRIED(p) \
 	{ \
 		.priority = (p), .weight = 1, .excluded = true \
@@ -60,6 +72,19 @@ static const struct {
 	    { .index = 1 } },
 	{ "a due probe goes by priority", { FREE(2, 1, 0), DUE(1) }, 2, false, { .index = 1, .probe = true } },
 	{ "a due probe is not preferred", { FREE(1, 1, 0), DUE(2) }, 2, false, { .index = 0 } },
+	{ "room before busyness", { FULL(1, 0), FREE(1, 1, 9) }, 2, false, { .index = 1 } },
+	{ "priority before room", { FULL(1, 0), FREE(2, 1, 0) }, 2, false, { .index = 0 } },
+	{ "room before priority, where asked for", { EARLY(1, true), EARLY(2, false) }, 2, false, { .index = 1 } },
+	{ "priority among those with room", { EARLY(2, false), EARLY(1, false) }, 2, false, { .index = 1 } },
+	{ "no room anywhere: tried all the same", { FULL(1, 3), FULL(1, 2) }, 2, false, { .index = 1 } },
+	{ "no room anywhere, early: by priority", { EARLY(2, true), EARLY(1, true) }, 2, false, { .index = 1 } },
+	{ "home before busyness", { HOME(5, 0), HOME(9, 1), HOME(7, 0) }, 3, false, { .index = 1 } },
+	{ "a home much busier than its share yields", { HOME(5, 0), HOME(9, 6), HOME(7, 0) }, 3, false,
+	    { .index = 2 } },
+	{ "no home outside the best priority", { HOME(5, 0), { .priority = 2, .weight = 1, .affinity = 9 } }, 2, false,
+	    { .index = 0 } },
+	{ "a full home yields", { HOME(5, 0), { .priority = 1, .weight = 1, .affinity = 9, .no_room = true } }, 2,
+	    false, { .index = 0 } },
 	{ "all were tried", { TRIED(1), TRIED(2) }, 2, false, { .index = SELECT_NONE } },
 	{ "who was tried does not count as throttled", { TRIED_AND_THROTTLED(1) }, 1, false, { .index = SELECT_NONE } },
 	{ "all throttled: the soonest", { RESTS(1, REST_THROTTLED, 9), RESTS(2, REST_THROTTLED, 5) }, 2, false,

@@ -439,6 +439,31 @@ many_share_a_state(void **state)
 	backend_state_release(&crowd.backend);
 }
 
+static void
+failed_probes_wait_longer_each_time(void **state)
+{
+	struct rest rest = { 0 };
+	uint64_t now_ms = 1000, want_ms = 100;
+
+	(void)state;
+	for (unsigned i = 0; i < 40; i++) {
+		uint64_t random = i * UINT64_C(0x9e3779b97f4a7c15);
+		uint64_t rest_ms = rest_backoff_ms(&rest, 100, 1000, now_ms, random);
+
+		assert_true(rest_ms <= want_ms && rest_ms >= want_ms - want_ms / 8);
+		if (i == 0)
+			assert_int_equal(rest_ms, 100);
+		assert_true(rest_begin(&rest, now_ms + rest_ms, REST_SERVER_ERROR));
+		/* One that had been under way with it makes it no longer. */
+		assert_true(rest_backoff_ms(&rest, 100, 1000, now_ms, random) <= want_ms);
+		now_ms += rest_ms;
+		want_ms = want_ms * 2 < 1000 ? want_ms * 2 : 1000;
+	}
+	assert_true(rest_succeeded(&rest, now_ms));
+	assert_int_equal(rest_backoff_ms(&rest, 100, 1000, now_ms, 7), 100);
+	assert_int_equal(rest_backoff_ms(&rest, 5000, 1000, now_ms, 0), 5000);
+}
+
 int
 main(void)
 {
@@ -460,6 +485,7 @@ main(void)
 		cmocka_unit_test(many_learn_at_once),
 		cmocka_unit_test(a_state_begins_clean_and_aligned),
 		cmocka_unit_test(many_share_a_state),
+		cmocka_unit_test(failed_probes_wait_longer_each_time),
 	};
 
 	return cmocka_run_group_tests_name("policy/state", tests, NULL, NULL);

@@ -40,7 +40,7 @@ def make_config(entries, changes=None):
     for name, entry in zip(NAMES, entries):
         backends.append({"name": name, **entry_of(entry)})
     config = {"listen": {"address": "127.0.0.1", "port": 0}, "admin": {"address": "127.0.0.1", "port": 0},
-              "backends": backends}
+              "retry": {"hold_ms": 0}, "backends": backends}  # a refusal is not waited for, unless a test asks
     return merge(config, changes or {})
 
 

@@ -234,7 +234,7 @@ class Answer:
             return []
         result = []
         for item in text.split(","):
-            match = re.fullmatch(r"([A-Za-z0-9._-]{1,64})=([a-z]+(?::[A-Za-z0-9_-]+)?|[0-9]{3})(?:\(([0-9]+)ms\))?", item)
+            match = re.fullmatch(r"([A-Za-z0-9._-]{1,64})=([a-z]+(?::[A-Za-z0-9_-]+)?|[0-9]{3})(?:\(([0-9]+)ms(?:;[a-z-]+)?\))?", item)
             assert match, f"x-aoai-lb-attempts: {text}"
             result.append((match[1], match[2], int(match[3]) if match[3] else None))
         return result

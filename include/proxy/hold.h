@@ -1,0 +1,54 @@
+/* proxy/hold.h: requests that wait for a throttled backend instead of being refused.
+ *
+ * When all backends that serve a request are throttled and one of them is back within retry.hold_ms, the request waits in
+ * its worker's queue: first come, first served, bounded in number and bytes. Requests leave it a few at a time, as
+ * backends can take them: the first is the probe of a backend whose time is over, and only its success lets others go. A
+ * request waits hold_ms in all, however often it is queued.
+ *
+ * Belongs to the worker and its thread. An exchange that ends leaves the queue by itself (hold_leave() in its end).
+ */
+#ifndef PROXY_HOLD_H
+#define PROXY_HOLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "net/timer.h"
+
+struct exchange;
+struct worker;
+
+/* Of one worker. */
+#define HOLD_MAX_REQUESTS 256U
+#define HOLD_MAX_BYTES 67108864U
+/* So many leave in one turn, and the next turn is so much later. */
+#define HOLD_RELEASED_AT_ONCE 4U
+#define HOLD_TURN_MS 4U
+
+struct hold_queue {
+	struct exchange *first, *last;
+	unsigned count;
+	uint64_t bytes;
+	struct worker *worker;
+	struct timer timer;
+};
+
+/* An exchange's place in it. */
+struct hold_place {
+	struct exchange *next, *previous;
+	bool queued;
+	uint64_t bytes;    /* counted for it */
+	uint64_t until_ms; /* it waits no longer; 0: it has never waited */
+};
+
+void hold_init(struct hold_queue *queue, struct worker *worker);
+
+/* Queues an exchange that nobody can serve now but somebody will in time. False when it cannot wait: switched off, no
+ * backend is back in time, or the queue is full. Its state stays TRYING. */
+bool hold_enter(struct exchange *exchange, uint64_t now_ms) MUST_CHECK;
+
+/* Takes it out of the queue; harmless when it is not there. */
+void hold_leave(struct exchange *exchange);
+
+#endif

@@ -1,0 +1,254 @@
+#include "policy/headroom.h"
+
+#include "policy/hint.h"
+
+#define BYTES_PER_TOKEN 4U
+#define RATIO_UNIT 1024U
+#define RATIO_MIN 64U   /* one token in 16 bytes */
+#define RATIO_MAX 1024U /* one token a byte */
+/* How much of a new observation goes into an average: an eighth. */
+#define AVERAGE_SHIFT 3
+/* A provisioned deployment drains in this time from 100 % to nothing. */
+#define DRAIN_MS 60000U
+
+/* Relaxed order throughout, as in state.c: each figure stands for itself. */
+static uint64_t
+read64(const _Atomic uint64_t *word)
+{
+	return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static void
+write64(_Atomic uint64_t *word, uint64_t value)
+{
+	atomic_store_explicit(word, value, memory_order_relaxed);
+}
+
+static uint32_t
+read32(const _Atomic uint32_t *word)
+{
+	return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static void
+average(_Atomic uint32_t *word, uint32_t value)
+{
+	uint32_t before = read32(word);
+	int64_t step = ((int64_t)value - (int64_t)before) / (1 << AVERAGE_SHIFT);
+
+	atomic_store_explicit(word, before == 0 ? value : (uint32_t)((int64_t)before + step), memory_order_relaxed);
+}
+
+uint64_t
+headroom_estimate(const struct headroom *room, uint64_t prompt_bytes, uint64_t output_tokens)
+{
+	uint32_t ratio = read32(&room->prompt_ratio);
+
+	if (ratio == 0)
+		ratio = RATIO_UNIT / BYTES_PER_TOKEN;
+	if (output_tokens == 0)
+		output_tokens = read32(&room->completion);
+	return prompt_bytes * ratio / RATIO_UNIT + output_tokens;
+}
+
+/* What is left before end; less than nothing is nothing. */
+static uint64_t
+left(uint64_t end, uint64_t sent)
+{
+	return (int64_t)(end - sent) > 0 ? end - sent : 0;
+}
+
+bool
+headroom_tokens_left(const struct headroom *room, uint64_t now_ms, uint64_t *out)
+{
+	if (now_ms >= read64(&room->tokens_until_ms))
+		return false;
+	*out = left(read64(&room->tokens_end), read64(&room->tokens_sent));
+	return true;
+}
+
+bool
+headroom_utilisation(const struct headroom *room, uint64_t now_ms, uint32_t *utilisation)
+{
+	uint64_t told_ms = read64(&room->utilisation_ms);
+
+	if (told_ms == 0 || now_ms >= told_ms + HEADROOM_FRESH_MS)
+		return false;
+	*utilisation = read32(&room->utilisation);
+	return true;
+}
+
+/* It drains meanwhile, so what was above 100 % is not for long. */
+static bool
+is_full(const struct headroom *room, uint64_t now_ms)
+{
+	uint64_t told_ms = read64(&room->utilisation_ms);
+	uint32_t utilisation;
+
+	if (!headroom_utilisation(room, now_ms, &utilisation) || utilisation <= HEADROOM_FULL)
+		return false;
+	uint64_t passed_ms = now_ms > told_ms ? now_ms - told_ms : 0;
+	return utilisation > HEADROOM_FULL + passed_ms * HEADROOM_FULL / DRAIN_MS;
+}
+
+bool
+headroom_fits(const struct headroom *room, uint64_t tokens, uint64_t now_ms)
+{
+	uint64_t tokens_left;
+
+	if (headroom_tokens_left(room, now_ms, &tokens_left) && tokens_left < tokens)
+		return false;
+	if (now_ms < read64(&room->requests_until_ms) &&
+	    left(read64(&room->requests_end), read64(&room->requests_sent)) == 0)
+		return false;
+	return !is_full(room, now_ms);
+}
+
+void
+headroom_sent(struct headroom *room, uint64_t tokens, struct headroom_ticket *ticket)
+{
+	ticket->tokens = tokens == 0 ? 1 : tokens;
+	ticket->tokens_mark =
+	    atomic_fetch_add_explicit(&room->tokens_sent, ticket->tokens, memory_order_relaxed) + ticket->tokens;
+	ticket->requests_mark = atomic_fetch_add_explicit(&room->requests_sent, 1, memory_order_relaxed) + 1;
+}
+
+/* The fields that matter here, found in one pass: headers_find() would be one for each. */
+struct news {
+	const struct header *tokens, *tokens_reset, *requests, *requests_reset, *utilisation;
+	bool spilled;
+};
+
+static void
+find_news(const struct headers *headers, struct news *out)
+{
+	*out = (struct news){ .tokens = NULL };
+	for (unsigned i = 0; i < headers->count; i++) {
+		const struct header *header = &headers->items[i];
+
+		if (header->id < HEADER_X_RATELIMIT_RESET_REQUESTS || header->id > HEADER_X_MS_SPILLOVER_FROM)
+			continue;
+		if (header->id == HEADER_X_RATELIMIT_REMAINING_TOKENS)
+			out->tokens = header;
+		else if (header->id == HEADER_X_RATELIMIT_REMAINING_REQUESTS)
+			out->requests = header;
+		else if (header->id == HEADER_X_RATELIMIT_RESET_TOKENS)
+			out->tokens_reset = header;
+		else if (header->id == HEADER_X_RATELIMIT_RESET_REQUESTS)
+			out->requests_reset = header;
+		else if (header->id == HEADER_DEPLOYMENT_UTILIZATION)
+			out->utilisation = header;
+		else
+			out->spilled = true;
+	}
+}
+
+/* Until when a figure holds: its reset, within reason. */
+static uint64_t
+holds_until(const struct header *reset, uint64_t now_ms, uint64_t max_ms)
+{
+	uint64_t wait_ms;
+
+	if (reset == NULL || !hint_duration_ms(reset->value, &wait_ms))
+		wait_ms = HEADROOM_FRESH_MS;
+	return now_ms + (wait_ms < max_ms ? wait_ms : max_ms);
+}
+
+/* "12.5%" or "12.5" as 1250; false for anything else. */
+static bool
+read_percent(struct slice text, uint32_t *out)
+{
+	uint64_t whole = 0, fraction = 0, unit = 100;
+	size_t i = 0;
+
+	for (; i < text.length && text.data[i] >= '0' && text.data[i] <= '9' && i < 6; i++)
+		whole = whole * 10 + (uint64_t)(text.data[i] - '0');
+	if (i == 0)
+		return false;
+	if (i < text.length && text.data[i] == '.')
+		for (i++; i < text.length && text.data[i] >= '0' && text.data[i] <= '9'; i++) {
+			unit /= 10;
+			fraction += unit * (uint64_t)(text.data[i] - '0');
+		}
+	if (i < text.length && text.data[i] == '%')
+		i++;
+	if (i != text.length)
+		return false;
+	*out = (uint32_t)(whole * 100 + fraction);
+	return true;
+}
+
+/* One of the two limits: news from an attempt older than the last news is old, unless that has run out. */
+struct limit_words {
+	_Atomic uint64_t *end, *mark, *until_ms;
+};
+
+static void
+take_news(struct limit_words words, uint64_t mark, uint64_t remaining, uint64_t until_ms, uint64_t now_ms)
+{
+	if (now_ms < read64(words.until_ms) && (int64_t)(mark - read64(words.mark)) < 0)
+		return;
+	write64(words.mark, mark);
+	write64(words.end, mark + remaining);
+	write64(words.until_ms, until_ms);
+}
+
+void
+headroom_told(struct headroom *room, const struct headroom_ticket *ticket, const struct headers *headers,
+    uint64_t now_ms, uint64_t max_ms)
+{
+	struct news news;
+	uint64_t remaining;
+	uint32_t percent;
+
+	find_news(headers, &news);
+	/* What another deployment's quota has paid for says nothing about this one's. */
+	if (UNLIKELY(news.spilled)) {
+		atomic_fetch_add_explicit(&room->spilled, 1, memory_order_relaxed);
+		return;
+	}
+	/* -1 and words are no numbers: unknown. */
+	if (news.tokens != NULL && slice_to_u64(news.tokens->value, &remaining) && remaining < INT64_MAX)
+		take_news((struct limit_words){ &room->tokens_end, &room->tokens_mark, &room->tokens_until_ms },
+		    ticket->tokens_mark, remaining, holds_until(news.tokens_reset, now_ms, max_ms), now_ms);
+	if (news.requests != NULL && slice_to_u64(news.requests->value, &remaining) && remaining < INT64_MAX)
+		take_news((struct limit_words){ &room->requests_end, &room->requests_mark, &room->requests_until_ms },
+		    ticket->requests_mark, remaining, holds_until(news.requests_reset, now_ms, max_ms), now_ms);
+	if (news.utilisation != NULL && read_percent(news.utilisation->value, &percent)) {
+		atomic_store_explicit(&room->utilisation, percent, memory_order_relaxed);
+		write64(&room->utilisation_ms, now_ms);
+	}
+}
+
+void
+headroom_give_back(struct headroom *room, struct headroom_ticket *ticket)
+{
+	/* News that is younger than the attempt has left it out already. */
+	if (ticket->tokens != 0 && (int64_t)(ticket->tokens_mark - read64(&room->tokens_mark)) > 0)
+		atomic_fetch_add_explicit(&room->tokens_end, ticket->tokens, memory_order_relaxed);
+	ticket->tokens = 0;
+}
+
+void
+headroom_correct(struct headroom *room, struct headroom_ticket *ticket, uint64_t tokens)
+{
+	/* The difference is one of two's complement: less than estimated moves the end back, as more moves it on. */
+	if (ticket->tokens != 0 && (int64_t)(ticket->tokens_mark - read64(&room->tokens_mark)) > 0)
+		atomic_fetch_add_explicit(&room->tokens_end, ticket->tokens - tokens, memory_order_relaxed);
+	ticket->tokens = 0;
+}
+
+void
+headroom_learn(struct headroom *room, uint64_t prompt_bytes, uint64_t prompt_tokens, uint64_t completion_tokens)
+{
+	if (prompt_bytes > 0 && prompt_tokens > 0 && prompt_tokens < UINT32_MAX) {
+		uint64_t ratio = prompt_tokens * RATIO_UNIT / prompt_bytes;
+
+		average(&room->prompt_ratio,
+		    (uint32_t)(ratio < RATIO_MIN ? RATIO_MIN
+			    : ratio > RATIO_MAX  ? RATIO_MAX
+						 : ratio));
+	}
+	if (completion_tokens > 0 && completion_tokens < UINT32_MAX)
+		average(&room->completion, (uint32_t)completion_tokens);
+}

@@ -1,0 +1,187 @@
+#include "proxy/hold.h"
+
+#include <stdatomic.h>
+
+#include "base/clock.h"
+#include "proxy/exchange.h"
+#include "proxy/proxy.h"
+
+/* Names that a turn has found to be waiting still; more of them are looked at one by one. */
+#define BLOCKED_MAX 16U
+
+static void turn(void *owner, uint64_t now_ms);
+
+void
+hold_init(struct hold_queue *queue, struct worker *worker)
+{
+	*queue = (struct hold_queue){ .worker = worker };
+	timer_init(&queue->timer, turn, queue);
+}
+
+static struct hold_queue *
+queue_of(const struct exchange *exchange)
+{
+	return &proxy_worker_of(exchange->worker)->hold;
+}
+
+/* All that the request keeps. An upload grows while it waits, but for no more than its window and what one read brings. */
+static uint64_t
+bytes_of(const struct exchange *exchange)
+{
+	uint64_t bytes = exchange->body.length + exchange->kept.body.length + exchange->kept.head_lines.length +
+	    exchange->upstream_lines.length + exchange->credential_lines.length;
+
+	return exchange->uploading ? bytes + UPLOAD_WINDOW_BYTES + WORKER_READ_BYTES : bytes;
+}
+
+/* One that waited before has lost a race and keeps its place: the first. */
+static void
+link_in(struct hold_queue *queue, struct exchange *exchange, bool first)
+{
+	struct hold_place *place = &exchange->hold;
+
+	place->next = first ? queue->first : NULL;
+	place->previous = first ? NULL : queue->last;
+	if (place->next != NULL)
+		place->next->hold.previous = exchange;
+	else
+		queue->last = exchange;
+	if (place->previous != NULL)
+		place->previous->hold.next = exchange;
+	else
+		queue->first = exchange;
+	place->queued = true;
+	place->bytes = bytes_of(exchange);
+	queue->bytes += place->bytes;
+	queue->count++;
+	atomic_fetch_add_explicit(&proxy_worker_of(exchange->worker)->proxy->held_requests, 1, memory_order_relaxed);
+}
+
+void
+hold_leave(struct exchange *exchange)
+{
+	struct hold_queue *queue = queue_of(exchange);
+	struct hold_place *place = &exchange->hold;
+
+	if (!place->queued)
+		return;
+	if (place->previous != NULL)
+		place->previous->hold.next = place->next;
+	else
+		queue->first = place->next;
+	if (place->next != NULL)
+		place->next->hold.previous = place->previous;
+	else
+		queue->last = place->previous;
+	place->queued = false;
+	queue->bytes -= place->bytes;
+	queue->count--;
+	atomic_fetch_sub_explicit(&proxy_worker_of(exchange->worker)->proxy->held_requests, 1, memory_order_relaxed);
+	if (queue->first == NULL)
+		timer_clear(exchange->worker->wheel, &queue->timer);
+}
+
+static void
+wake_at(struct hold_queue *queue, uint64_t at_ms)
+{
+	if (!timer_is_set(&queue->timer) || queue->timer.deadline_ms > at_ms)
+		timer_set(queue->worker->wheel, &queue->timer, at_ms);
+}
+
+/* The next turn for a request whose backends are back at recovery_ms: at once would be a busy loop. */
+static uint64_t
+turn_after(uint64_t recovery_ms, uint64_t now_ms)
+{
+	return recovery_ms > now_ms + HOLD_TURN_MS ? recovery_ms : now_ms + HOLD_TURN_MS;
+}
+
+bool
+hold_enter(struct exchange *exchange, uint64_t now_ms)
+{
+	struct hold_queue *queue = queue_of(exchange);
+	const struct config *config = exchange->fleet->config;
+	bool again = exchange->hold.until_ms != 0;
+	uint64_t until_ms = again ? exchange->hold.until_ms : now_ms + config->hold_ms;
+	uint64_t recovery_ms;
+
+	if (config->hold_ms == 0 || exchange->deployment_length == 0 || now_ms >= until_ms)
+		return false;
+	if (config->timeouts.request_ms > 0 && exchange->started_ms + config->timeouts.request_ms < until_ms)
+		until_ms = exchange->started_ms + config->timeouts.request_ms;
+	if (!exchange_throttle_ends(exchange, now_ms, &recovery_ms) || recovery_ms >= until_ms)
+		return false;
+	if (queue->count >= HOLD_MAX_REQUESTS || queue->bytes + bytes_of(exchange) > HOLD_MAX_BYTES)
+		return false;
+	exchange->hold.until_ms = until_ms;
+	link_in(queue, exchange, again);
+	wake_at(queue, turn_after(recovery_ms, now_ms));
+	return true;
+}
+
+struct blocked {
+	unsigned numbers[BLOCKED_MAX];
+	const struct fleet *fleets[BLOCKED_MAX];
+	unsigned count;
+};
+
+static bool
+is_blocked(const struct blocked *blocked, const struct exchange *exchange)
+{
+	for (unsigned i = 0; i < blocked->count; i++)
+		if (blocked->numbers[i] == exchange->deployment_number && blocked->fleets[i] == exchange->fleet)
+			return true;
+	return false;
+}
+
+/* The first that can be served, or has waited long enough. */
+static struct exchange *
+next_to_leave(struct hold_queue *queue, struct blocked *blocked, uint64_t now_ms, uint64_t *next_ms)
+{
+	uint64_t recovery_ms;
+
+	for (struct exchange *exchange = queue->first; exchange != NULL; exchange = exchange->hold.next) {
+		if (now_ms >= exchange->hold.until_ms)
+			return exchange;
+		if (exchange->hold.until_ms < *next_ms)
+			*next_ms = exchange->hold.until_ms;
+		if (!exchange_is_particular(exchange) && is_blocked(blocked, exchange))
+			continue;
+		if (exchange_can_go(exchange, now_ms))
+			return exchange;
+		if (!exchange_throttle_ends(exchange, now_ms, &recovery_ms))
+			return exchange; /* nothing to wait for any more */
+		recovery_ms = turn_after(recovery_ms, now_ms);
+		if (recovery_ms < *next_ms)
+			*next_ms = recovery_ms;
+		if (blocked->count < BLOCKED_MAX && !exchange_is_particular(exchange)) {
+			blocked->numbers[blocked->count] = exchange->deployment_number;
+			blocked->fleets[blocked->count++] = exchange->fleet;
+		}
+	}
+	return NULL;
+}
+
+/* What leaves may end its neighbours as well (a client with another request), so each is looked for from the front. */
+static void
+turn(void *owner, uint64_t now_ms)
+{
+	struct hold_queue *queue = owner;
+	struct blocked blocked = { .count = 0 };
+	uint64_t next_ms = UINT64_MAX;
+	unsigned left = HOLD_RELEASED_AT_ONCE;
+	struct exchange *exchange = next_to_leave(queue, &blocked, now_ms, &next_ms);
+
+	while (exchange != NULL && left > 0) {
+		bool over = now_ms >= exchange->hold.until_ms;
+
+		hold_leave(exchange);
+		if (!over)
+			left--;
+		exchange_hold_over(exchange, now_ms);
+		exchange = next_to_leave(queue, &blocked, now_ms, &next_ms);
+	}
+	if (exchange != NULL)
+		next_ms = now_ms + HOLD_TURN_MS;
+	if (queue->first != NULL && next_ms != UINT64_MAX)
+		wake_at(queue, next_ms);
+}

@@ -1,0 +1,128 @@
+"""Requests that wait for a throttled backend, backends that share a quota, room that is known, and prompts at home."""
+import pytest
+
+from harness import answers
+from harness.daemon import CHAT_BODY
+from harness.stage import equals, in_order
+
+
+def test_a_short_cooldown_never_reaches_the_caller(stage):
+    backend = stage.backend(answers.wait_ms(150))
+    daemon = stage.daemon([backend], retry={"hold_ms": 20_000})
+    got = daemon.chat()
+    assert got.status == 200
+    assert got.outcomes == [("one", "429"), ("one", "200")]
+    assert len(backend.requests) == 2
+
+
+def test_a_long_cooldown_is_told_at_once(stage):
+    backend = stage.backend(answers.wait_ms(50_000))
+    daemon = stage.daemon([backend], retry={"hold_ms": 1_000})
+    got = daemon.chat()
+    assert got.status == 429
+    assert 40_000 < int(got.header("retry-after-ms")) <= 50_000
+    got = daemon.chat()
+    assert got.header("x-aoai-lb-attempts").startswith("one=skip:cooling(")
+    assert got.header("x-aoai-lb-attempts").endswith("ms;retry-after-ms)")
+
+
+def test_those_who_wait_follow_one_probe(stage):
+    gate = answers.Gate()
+    backend = stage.backend(answers.gated(gate, answers.wait_ms(700)), answers.gated(gate_of_probe := answers.Gate(), answers.ok()))
+    daemon = stage.daemon([backend], workers=1, retry={"hold_ms": 30_000})
+    clients = [daemon.client() for _ in range(10)]
+    daemon.open_chat(clients[0])
+    backend.await_requests(1)
+    gate.open()
+    gate = gate_of_probe
+    daemon.wait_for_line("cooling down")
+    for client in clients[1:]:
+        daemon.open_chat(client)
+    backend.await_requests(2)
+    assert len(backend.requests) == 2
+    gate.open()
+    for client in clients:
+        assert client.read_answer().status == 200
+        client.close()
+
+
+def test_a_caller_that_leaves_is_held_no_longer(stage):
+    backend = stage.backend(answers.wait_ms(1_500))
+    daemon = stage.daemon([backend], retry={"hold_ms": 30_000})
+    leaver = daemon.open_chat(daemon.client())
+    backend.await_requests(1)
+    leaver.reset()
+    assert daemon.chat().status == 200
+    assert len(backend.requests) == 2
+
+
+def test_an_attempts_cap_is_not_outwaited(stage):
+    backend = stage.backend(answers.wait_ms(200))
+    daemon = stage.daemon([backend], retry={"hold_ms": 30_000, "max_attempts": 1})
+    assert daemon.chat().status == 429
+    assert len(backend.requests) == 1
+
+
+# ---- quota groups
+
+def test_a_quota_group_cools_together(stage):
+    first, second, third = stage.backend(answers.wait_ms(50_000)), stage.backend(), stage.backend()
+    daemon = stage.daemon(in_order(first.entry(quota_group="east"), second.entry(quota_group="east"), third))
+    got = daemon.chat()
+    assert got.outcomes == [("one", "429"), ("three", "200")]
+    assert "two=skip:cooling(" in got.header("x-aoai-lb-attempts")
+    assert daemon.chat(deployment="gpt-4o-mini").header("x-aoai-lb-backend") == "one"
+    assert not second.requests
+
+
+# ---- room
+
+@pytest.mark.parametrize("left, reset, served_by", [
+    ("1", "30", "two"), ("0", "30", "two"), ("100000", "30", "one"), ("-1", "30", "one"), ("many", "30", "one")])
+def test_a_backend_without_room_is_passed_over(stage, left, reset, served_by):
+    news = [("x-ratelimit-remaining-tokens", left), ("x-ratelimit-reset-tokens", reset)]
+    first, second = stage.backend(default=answers.ok(headers=news)), stage.backend()
+    daemon = stage.daemon(in_order(first, second), selection={"spill_early": True})
+    assert daemon.chat().header("x-aoai-lb-backend") == "one"
+    got = daemon.chat()
+    assert got.header("x-aoai-lb-backend") == served_by
+    assert got.header("x-aoai-lb-attempts") == ("one=200" if served_by == "one" else "one=skip:no_headroom,two=200")
+
+
+def test_the_last_priority_with_none_is_tried_all_the_same(stage):
+    news = [("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "30")]
+    first = stage.backend(default=answers.ok(headers=news))
+    daemon = stage.daemon([first])
+    for _ in range(3):
+        assert daemon.chat().status == 200
+
+
+# ---- affinity
+
+def ask(client, key):
+    return client.call("POST", "/openai/deployments/gpt-4o/chat/completions?api-version=1",
+                       body={**CHAT_BODY, "prompt_cache_key": key}).header("x-aoai-lb-backend")
+
+
+def test_a_prompt_stays_where_it_is_cached(stage):
+    backends = [stage.backend() for _ in range(3)]
+    daemon = stage.daemon(equals(*backends), selection={"prompt_cache_affinity": True})
+    keys = [f"conversation-{number}" for number in range(24)]
+    with daemon.client() as client:
+        homes = {key: ask(client, key) for key in keys}
+        assert len(set(homes.values())) == 3
+        for _ in range(2):
+            assert {key: ask(client, key) for key in keys} == homes
+
+
+def test_only_a_lost_backends_prompts_move_and_once(stage):
+    flaky = stage.backend()
+    daemon = stage.daemon(equals(flaky, stage.backend(), stage.backend()), selection={"prompt_cache_affinity": True})
+    keys = [f"conversation-{number}" for number in range(24)]
+    with daemon.client() as client:
+        homes = {key: ask(client, key) for key in keys}
+        flaky.then(answers.wait_ms(50_000))
+        moved = {key: ask(client, key) for key in keys}
+        assert all(moved[key] == home for key, home in homes.items() if home != "one")
+        assert all(moved[key] != "one" for key, home in homes.items() if home == "one")
+        assert {key: ask(client, key) for key in keys} == moved

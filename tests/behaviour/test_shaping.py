@@ -1,0 +1,127 @@
+"""What is known of quotas is used before a 429 says it, and what waits for one is bounded and counted."""
+import random
+
+import pytest
+
+from harness import answers
+from harness.client import Client, wait_for
+from harness.daemon import CHAT_BODY
+from harness.simulator import Simulator
+from harness.stage import equals
+from test_metrics import scrape
+
+QUOTAS = {"one": 12_000, "two": 6_000, "three": 10_000}  # tokens a minute
+OUTPUT_TOKENS = 100
+PATH = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
+BODY = {**CHAT_BODY, "max_tokens": OUTPUT_TOKENS}
+
+
+@pytest.fixture
+def simulator():
+    """Three resources that refuse by tokens alone; a window of ten minutes does not end while a test runs."""
+    window = {"requests_per_minute": 1_000_000, "token_window_ms": 600_000, "completion_tokens": 4}
+    simulator = Simulator({name: {"gpt-4o": {"tokens_per_minute": quota // 10, **window}} for name, quota in QUOTAS.items()})
+    yield simulator
+    simulator.close()
+
+
+def entries(simulator):
+    return equals(*({"url": simulator.url(name)} for name in QUOTAS))
+
+
+def the_samples_round_trips(simulator, count):
+    """How many 429s the rule of the sample meets: a random one of those that have not said so yet."""
+    chance, cooling, throttled = random.Random(7), set(), 0
+    clients = {name: Client(simulator.ports[name]) for name in QUOTAS}
+    for _ in range(count):
+        while len(cooling) < len(QUOTAS):
+            name = chance.choice(sorted(set(QUOTAS) - cooling))
+            if clients[name].call("POST", PATH, body=BODY).status != 429:
+                break
+            throttled += 1
+            cooling.add(name)
+    for client in clients.values():
+        client.close()
+    return throttled
+
+
+def test_at_nine_tenths_of_the_quota_no_429_is_met(stage, simulator):
+    with Client(simulator.ports["one"]) as client:
+        counted = client.call("POST", PATH, body=BODY).json["usage"]["prompt_tokens"] + OUTPUT_TOKENS
+    count = sum(QUOTAS.values()) * 9 // 10 // counted
+    simulator.control("POST", "/reset")
+    sample = the_samples_round_trips(simulator, count)
+    simulator.control("POST", "/reset")
+    daemon = stage.daemon(entries(simulator))
+    with daemon.client() as client:
+        got = [client.call("POST", PATH, body=BODY) for _ in range(count)]
+    assert {answer.status for answer in got} == {200}
+    throttled = sum(code == "429" for answer in got for _, code in answer.outcomes)
+    assert sample >= 1
+    assert throttled * 10 <= sample
+    left = scrape(daemon).total("aoai_lb_backend_remaining_tokens", deployment="gpt-4o")
+    assert 0 < left <= sum(QUOTAS.values()) // 5
+
+
+def test_the_short_waits_of_a_provisioned_deployment_reach_nobody(stage):
+    simulator = Simulator({"one": {"gpt-4o": {"ptu": 100, "token_window_ms": 100}}})
+    try:
+        daemon = stage.daemon([{"url": simulator.url("one")}], retry={"hold_ms": 20_000})
+        with daemon.client() as client:
+            got = [client.call("POST", PATH, body=BODY) for _ in range(20)]
+        assert {answer.status for answer in got} == {200}
+        assert scrape(daemon).total("aoai_lb_throttled_total") > 0
+        assert 0 < scrape(daemon).total("aoai_lb_backend_utilization_ratio", deployment="gpt-4o") < 10
+    finally:
+        simulator.close()
+
+
+# ---- what waits is counted, and bounded
+
+def held(daemon):
+    return scrape(daemon).total("aoai_lb_held_requests")
+
+
+def test_held_requests_are_counted_and_end_with_their_callers(stage):
+    backend = stage.backend(default=answers.wait_ms(40_000))
+    daemon = stage.daemon([backend], workers=1, retry={"hold_ms": 60_000})
+    clients = [daemon.open_chat(daemon.client()) for _ in range(3)]
+    wait_for(lambda: held(daemon) == 3, what="three that wait")
+    for client in clients:
+        client.reset()
+    wait_for(lambda: held(daemon) == 0, what="the end of the wait")
+    assert scrape(daemon).total("aoai_lb_client_disconnects_total") == 3
+
+
+def test_no_more_than_256_wait_on_a_worker(stage):
+    backend = stage.backend(default=answers.wait_ms(50_000))
+    daemon = stage.daemon([backend], workers=1, retry={"hold_ms": 60_000})
+    clients = [daemon.open_chat(daemon.client()) for _ in range(256)]
+    wait_for(lambda: held(daemon) == 256, what="256 that wait")
+    assert daemon.chat().status == 429
+    for client in clients:
+        client.reset()
+
+
+def test_no_more_than_64_mib_wait_on_a_worker(stage):
+    backend = stage.backend(default=answers.wait_ms(50_000))
+    daemon = stage.daemon([backend], workers=1, retry={"hold_ms": 60_000})
+    body = {**BODY, "user": "x" * (30 << 20)}
+    clients = [daemon.client() for _ in range(3)]
+    for number, client in enumerate(clients[:2]):
+        client.request("POST", PATH, body=body)
+        wait_for(lambda: held(daemon) == number + 1, what="one more that waits")
+    assert clients[2].call("POST", PATH, body=body).status == 429
+    assert held(daemon) == 2
+    for client in clients:
+        client.reset()
+
+
+# ---- budgets
+
+def test_retries_are_counted_by_budget(stage):
+    daemon = stage.daemon(equals(stage.backend(answers.wait_ms(30_000)), stage.backend(answers.wait_ms(30_000)),
+                                 stage.backend()))
+    got = daemon.chat()
+    assert scrape(daemon).total("aoai_lb_retries_total", budget="safe") == len(got.outcomes) - 1
+    assert scrape(daemon).total("aoai_lb_retries_total", budget="unsafe") == 0
