@@ -206,13 +206,15 @@ route_settle_style(struct route *route, enum http_method method, struct slice qu
 static void
 write_query(struct slice query, bool without_version, const struct upstream_target *target, struct buffer *out)
 {
-	struct slice names[2];
+	struct slice names[3];
 	size_t count = 0;
 
 	if (query.length == 0)
 		return;
-	if (!target->keep_api_key_query)
+	if (!target->keep_api_key_query) {
 		names[count++] = SLICE("api-key");
+		names[count++] = SLICE("subscription-key"); /* as gateways of API Management take it */
+	}
 	if (without_version)
 		names[count++] = SLICE("api-version");
 	buffer_append_byte(out, '?');

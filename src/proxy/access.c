@@ -13,7 +13,7 @@
 void
 access_proxying(const struct attempt *attempt, struct slice target)
 {
-	static const struct slice secret[] = { { "api-key", 7 } };
+	static const struct slice secret[] = { { "api-key", 7 }, { "subscription-key", 16 } };
 	const struct config_backend *config = attempt->via->config;
 	struct buffer url = { 0 };
 	char safe[4 * 1024];
@@ -34,7 +34,7 @@ access_proxying(const struct attempt *attempt, struct slice target)
 		struct buffer query = { 0 };
 
 		if (query_write_without(slice_of(question + 1, target.length - (size_t)(question + 1 - target.data)),
-			secret, 1, &query) > 0) {
+			secret, ARRAY_COUNT(secret), &query) > 0) {
 			buffer_append_byte(&url, '?');
 			buffer_append_string(&url, log_text_safe(buffer_slice(&query), safe, sizeof(safe)));
 		}

@@ -293,6 +293,8 @@ static const struct {
 	    "d", "", "/openai/deployments/d/embeddings?api-version=1" },
 	{ "in disguise too", METHOD_POST, "/v1/embeddings", "x=1&API%2Dkey=secret", "", "d", "",
 	    "/openai/v1/embeddings?x=1" },
+	{ "a gateway's key goes", METHOD_POST, "/v1/embeddings", "x=1&subscription-key=secret", "", "d", "",
+	    "/openai/v1/embeddings?x=1" },
 	{ "and on its own", METHOD_POST, "/v1/embeddings", "api-key=secret", "", "d", "", "/openai/v1/embeddings" },
 	{ "and with a version", METHOD_POST, "/v1/embeddings", "api-key=secret", "", "d", "2024-10-21",
 	    "/openai/deployments/d/embeddings?api-version=2024-10-21" },
