@@ -20,6 +20,7 @@ explain(char *fault, size_t size, const char *what, const char *file)
 
 /* Without this OpenSSL asks on the terminal for the passphrase of an encrypted key, and waits for it. */
 static int
+/* NOLINTNEXTLINE(readability-non-const-parameter): the type is OpenSSL's */
 no_passphrase(char *out, int size, int writing, void *context)
 {
 	(void)out;

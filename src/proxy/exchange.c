@@ -335,10 +335,10 @@ explain(struct exchange *exchange, size_t backend, const struct candidate *candi
 
 /* Says why backends were passed over that go before the chosen one. */
 static void
-explain_skipped(struct exchange *exchange, const struct candidate *candidates, const struct candidate *chosen,
-    uint64_t now_ms)
+explain_skipped(struct exchange *exchange, const struct candidate *candidates, size_t count,
+    const struct candidate *chosen, uint64_t now_ms)
 {
-	for (size_t i = 0; i < exchange->fleet->count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		const struct candidate *candidate = &candidates[i];
 
 		if (!candidate->excluded && candidate != chosen && candidate->priority <= chosen->priority &&
@@ -530,7 +530,7 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 			exchange->forced_once = true;
 		else if (!take_probes(exchange, selection.index, now_ms, &of_pair, &of_whole))
 			continue; /* another worker was faster: the states have changed */
-		explain_skipped(exchange, candidates, &candidates[selection.index], now_ms);
+		explain_skipped(exchange, candidates, count, &candidates[selection.index], now_ms);
 		exchange->tried[selection.index / 64] |= UINT64_C(1) << (selection.index % 64);
 		exchange->tally.attempts++;
 		measure_failover(exchange);
