@@ -91,6 +91,12 @@ struct config_backend {
 	bool verify;
 };
 
+/* What holds for one deployment, by the name that callers use. */
+struct config_setting {
+	char *name;
+	uint64_t first_event_ms; /* instead of timeouts.first_event_ms */
+};
+
 struct config_timeouts {
 	uint64_t connect_ms, response_ms, request_ms, commit_ms, first_event_ms, stream_idle_ms, heartbeat_ms,
 	    client_header_ms, client_body_ms, client_send_ms, keep_alive_ms, drain_delay_ms, drain_ms;
@@ -121,6 +127,8 @@ struct config {
 	uint64_t max_connections;
 	uint64_t max_header_bytes;
 	uint64_t max_buffered_bytes;
+	struct config_setting *settings; /* sorted by name */
+	size_t setting_count;
 	bool models_listed; /* derived: every backend has a map without "*" */
 	_Atomic uint32_t references;
 };
@@ -167,6 +175,8 @@ void config_print(const struct config *config, struct buffer *out);
 
 /* Whether an address to listen on can be reached from this machine alone. */
 bool config_is_loopback(const char *address) MUST_CHECK;
+/* timeouts.first_event_ms, or what is set for the deployment that callers call name. In ms; 0: no limit. */
+uint64_t config_first_event_ms(const struct config *config, struct slice name);
 
 /* What the backend calls a deployment that callers call name: false when the backend does not serve it. Without a map
  * any name passes unchanged. Borrowed from the config, or name itself. */

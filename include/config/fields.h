@@ -27,6 +27,7 @@ enum field_type {
 	FIELD_NAMES,   /* an array of unique deployment names: char **, NULL-terminated, NULL when absent */
 	FIELD_MAP,     /* the deployments of a backend */
 	FIELD_LIST,    /* an array of objects, each described by elements */
+	FIELD_BY_NAME, /* an object of such objects by deployment name, which is the first member of each: char *name */
 	FIELD_IGNORED, /* allowed for the sake of editors, means nothing here */
 };
 
@@ -55,7 +56,7 @@ struct field {
 	unsigned flags;
 	size_t offset;       /* of the member, in the struct that the table describes */
 	size_t size;         /* of the member; 0: it has none, as only one value is possible so far */
-	size_t count_offset; /* FIELD_LIST: of the size_t that counts the elements */
+	size_t count_offset; /* FIELD_LIST, FIELD_BY_NAME: of the size_t that counts the elements */
 	const char *default_text;
 	uint64_t default_number;    /* numbers, booleans, and choices by index */
 	uint64_t minimum;           /* numbers; for lists the least count */
@@ -76,6 +77,7 @@ struct field_table {
 extern const struct field_table config_fields;         /* struct config */
 extern const struct field_table config_client_fields;  /* struct config_client */
 extern const struct field_table config_backend_fields; /* struct config_backend */
+extern const struct field_table config_setting_fields; /* struct config_setting */
 
 /* The row of that path; NULL when there is none. */
 const struct field *field_find(const struct field_table *table, const char *path);

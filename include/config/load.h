@@ -78,6 +78,8 @@ const char *load_kind(const json_t *json);
 
 /* ---- the parts of a configuration, each with its own rules ------------------------------------------------------ */
 
+/* A deployment's name that stands as a key, from the heap; NULL with a fault when it is none. */
+char *load_deployment_key(struct load *load, const char *key) MUST_CHECK;
 void load_deployment_map(struct load *load, struct config_backend *backend, json_t *json);
 void load_client_deployments(struct load *load, struct config_client *client, json_t *json);
 /* After all keys of a backend have been read. */

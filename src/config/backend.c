@@ -160,8 +160,8 @@ take_deployment_name(struct load *load, const json_t *json)
 }
 
 /* The name that callers use may hold ${NAME} as well. */
-static char *
-take_map_key(struct load *load, const char *key)
+char *
+load_deployment_key(struct load *load, const char *key)
 {
 	json_t *json = json_string(key);
 	char *name = take_deployment_name(load, json);
@@ -213,7 +213,7 @@ load_deployment_map(struct load *load, struct config_backend *backend, json_t *j
 	json_object_foreach(json, key, value)
 	{
 		size_t mark = load_enter(load, key);
-		char *name = take_map_key(load, key);
+		char *name = load_deployment_key(load, key);
 		char *backend_name = take_deployment_name(load, value);
 
 		if (name != NULL && backend_name != NULL) {

@@ -127,6 +127,12 @@ static const struct field backend_rows[] = {
 	    "Whether the backend's certificate is checked; `false` is for tests alone. https only."),
 };
 
+static const struct field setting_rows[] = {
+	NUMBER("first_event_ms", struct config_setting, first_event_ms, 0, 0, DAY_MS,
+	    "What holds for the deployment of that name, as callers call it, instead of `timeouts.first_event_ms`.",
+	    .unit = UNIT_MILLISECONDS),
+};
+
 static const struct field config_rows[] = {
 	{ .path = "$schema",
 	    .type = FIELD_IGNORED,
@@ -188,6 +194,14 @@ static const struct field config_rows[] = {
 	    .description =
 		"How one of several backends of the same priority is chosen: the one with the fewest attempts "
 		"under way, by weight." },
+	{ .path = "deployment_settings",
+	    .type = FIELD_BY_NAME,
+	    .offset = offsetof(struct config, settings),
+	    .count_offset = offsetof(struct config, setting_count),
+	    .minimum = 0,
+	    .maximum = CONFIG_DEPLOYMENTS_MAX,
+	    .elements = &config_setting_fields,
+	    .description = "What holds for single deployments." },
 	BOOLEAN("selection.prompt_cache_affinity", struct config, prompt_cache_affinity, false,
 	    "Whether requests with the same `prompt_cache_key`, or with the same long beginning of their prompt, go to "
 	    "the same "
@@ -255,6 +269,9 @@ const struct field_table config_fields = { config_rows, ARRAY_COUNT(config_rows)
 const struct field_table config_client_fields = { client_rows, ARRAY_COUNT(client_rows), sizeof(struct config_client) };
 const struct field_table config_backend_fields = { backend_rows, ARRAY_COUNT(backend_rows),
 	sizeof(struct config_backend) };
+
+const struct field_table config_setting_fields = { setting_rows, ARRAY_COUNT(setting_rows),
+	sizeof(struct config_setting) };
 
 const struct field *
 field_find(const struct field_table *table, const char *path)
@@ -366,6 +383,7 @@ fields_set_defaults(const struct field_table *table, void *target)
 		case FIELD_NAMES:
 		case FIELD_MAP:
 		case FIELD_LIST:
+		case FIELD_BY_NAME:
 		case FIELD_IGNORED:
 			break; /* absent: the zeroed struct says so */
 		}

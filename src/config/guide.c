@@ -29,6 +29,9 @@ append_default(const struct field *field, struct buffer *out)
 	case FIELD_LIST:
 		buffer_append_string(out, "`[]`");
 		break;
+	case FIELD_BY_NAME:
+		buffer_append_string(out, "`{}`");
+		break;
 	case FIELD_NAMES:
 	case FIELD_MAP:
 	case FIELD_IGNORED:
@@ -62,6 +65,7 @@ append_range(const struct field *field, struct buffer *out)
 	case FIELD_NAMES:
 	case FIELD_MAP:
 	case FIELD_LIST:
+	case FIELD_BY_NAME:
 		buffer_append_format(out, "%llu to %llu elements", (unsigned long long)field->minimum,
 		    (unsigned long long)field->maximum);
 		break;
@@ -95,10 +99,11 @@ config_write_guide(struct buffer *out)
 		struct buffer list = { 0 };
 
 		append_row(field, "", out);
-		if (field->type != FIELD_LIST)
+		if (field->type != FIELD_LIST && field->type != FIELD_BY_NAME)
 			continue;
 		buffer_append_string(&list, field->path);
-		buffer_append(&list, "[].", sizeof("[]."));
+		buffer_append_string(&list, field->type == FIELD_LIST ? "[]." : ".NAME.");
+		buffer_append_byte(&list, '\0');
 		for (size_t j = 0; j < field->elements->count; j++)
 			append_row(&field->elements->fields[j], list.data, out);
 		buffer_free(&list);

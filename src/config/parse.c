@@ -65,6 +65,7 @@ describe_expected(const struct field *field, struct buffer *out)
 		buffer_append_string(out, "an array");
 		break;
 	case FIELD_MAP:
+	case FIELD_BY_NAME:
 		buffer_append_string(out, "an object");
 		break;
 	case FIELD_IGNORED:
@@ -305,6 +306,55 @@ parse_list(struct load *load, const struct field *field, json_t *json, void *tar
 	}
 }
 
+static int
+compare_first_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Sorted by name in the end. Two keys may be one name once references in them are expanded. */
+static void
+parse_by_name(struct load *load, const struct field *field, json_t *json, void *target)
+{
+	const struct field_table *table = field->elements;
+	size_t *count = (size_t *)(void *)((char *)target + field->count_offset);
+	size_t size = table->element_size;
+	char *elements;
+	const char *key;
+	json_t *value;
+
+	if (!json_is_object(json)) {
+		unfit_value(load, field, json, "");
+		return;
+	}
+	if (json_object_size(json) > field->maximum) {
+		load_fault(load, NULL, "expected at most %llu names, found %zu", (unsigned long long)field->maximum,
+		    json_object_size(json));
+		return;
+	}
+	elements = memory_take_zeroed(json_object_size(json) + 1, size);
+	*(void **)field_member(field, target) = elements;
+	json_object_foreach(json, key, value)
+	{
+		size_t mark = load_enter(load, key);
+		char *name = load_deployment_key(load, key);
+		void *element = elements + *count * size;
+
+		if (name != NULL) {
+			*(char **)element = name;
+			*count += 1;
+			fields_set_defaults(table, element);
+			parse_group(load, table, SLICE_EMPTY, value, element);
+		}
+		load_leave(load, mark);
+	}
+	qsort(elements, *count, size, compare_first_names);
+	for (size_t i = 1; i < *count; i++) {
+		if (compare_first_names(elements + (i - 1) * size, elements + i * size) == 0)
+			load_fault(load, NULL, "a name is there twice; remove one of the two");
+	}
+}
+
 static void
 parse_field(struct load *load, const struct field *field, json_t *json, void *target)
 {
@@ -329,6 +379,9 @@ parse_field(struct load *load, const struct field *field, json_t *json, void *ta
 		break;
 	case FIELD_LIST:
 		parse_list(load, field, json, target);
+		break;
+	case FIELD_BY_NAME:
+		parse_by_name(load, field, json, target);
 		break;
 	case FIELD_IGNORED:
 		if (!json_is_string(json))

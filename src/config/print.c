@@ -78,6 +78,24 @@ write_list(const struct field *field, const void *target)
 	return array;
 }
 
+static json_t *
+write_by_name(const struct field *field, const void *target)
+{
+	json_t *map = json_object();
+	const char *elements = *(char *const *)field_member_const(field, target);
+	size_t count = *(const size_t *)(const void *)((const char *)target + field->count_offset);
+
+	for (size_t i = 0; i < count; i++) {
+		const void *element = elements + i * field->elements->element_size;
+		struct buffer key = { 0 };
+
+		load_escape(&key, slice_from(*(char *const *)element));
+		set(map, key.data, key.length, write_table(field->elements, element));
+		buffer_free(&key);
+	}
+	return map;
+}
+
 /* The value of a field, or NULL when it is absent. */
 static json_t *
 write_field(const struct field *field, const void *target)
@@ -106,6 +124,8 @@ write_field(const struct field *field, const void *target)
 		return ((const struct config_backend *)target)->has_map ? write_map(target) : NULL;
 	case FIELD_LIST:
 		return write_list(field, target);
+	case FIELD_BY_NAME:
+		return write_by_name(field, target);
 	case FIELD_IGNORED:
 		break;
 	}

@@ -151,6 +151,12 @@ describe_field(const struct field *field)
 	case FIELD_LIST:
 		describe_collection(schema, field);
 		break;
+	case FIELD_BY_NAME:
+		set(schema, "type", json_string("object"));
+		set(schema, "maxProperties", json_integer((json_int_t)field->maximum));
+		set(schema, "propertyNames", deployment_name());
+		set(schema, "additionalProperties", describe_table(field->elements));
+		break;
 	case FIELD_IGNORED:
 		set(schema, "type", json_string("string"));
 		break;

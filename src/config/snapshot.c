@@ -82,6 +82,9 @@ free_config(struct config *config)
 	for (size_t i = 0; i < config->backend_count; i++)
 		free_backend(&config->backends[i]);
 	free(config->backends);
+	for (size_t i = 0; i < config->setting_count; i++)
+		free(config->settings[i].name);
+	free(config->settings);
 	free(config);
 }
 
@@ -111,6 +114,25 @@ compare_names(struct slice a, struct slice b)
 	if (order != 0 || a.length == b.length)
 		return order;
 	return a.length < b.length ? -1 : 1;
+}
+
+uint64_t
+config_first_event_ms(const struct config *config, struct slice name)
+{
+	size_t low = 0, high = config->setting_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = compare_names(name, slice_from(config->settings[middle].name));
+
+		if (order == 0)
+			return config->settings[middle].first_event_ms;
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return config->timeouts.first_event_ms;
 }
 
 bool

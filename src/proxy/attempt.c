@@ -157,6 +157,13 @@ sooner(uint64_t a, uint64_t since_ms, uint64_t span_ms)
 	return since_ms == 0 || span_ms == 0 || (a != 0 && a <= b) ? a : b;
 }
 
+static uint64_t
+first_event_ms(const struct exchange *exchange)
+{
+	return config_first_event_ms(exchange->fleet->config,
+	    slice_of(exchange->deployment, exchange->deployment_length));
+}
+
 /* When something has to happen next if nothing else does; 0: never. */
 static uint64_t
 next_deadline(const struct attempt *attempt)
@@ -190,7 +197,7 @@ next_deadline(const struct attempt *attempt)
 		if (attempt->mode == MODE_EVENTS || !attempt->is_json)
 			deadline_ms = sooner(deadline_ms, attempt->head_ms, timeouts->commit_ms);
 		if (!attempt->saw_content && attempt->mode == MODE_EVENTS)
-			deadline_ms = sooner(deadline_ms, attempt->head_ms, timeouts->first_event_ms);
+			deadline_ms = sooner(deadline_ms, attempt->head_ms, first_event_ms(exchange));
 	}
 	if (exchange->state == RELAYING && attempt->mode == MODE_EVENTS && !attempt->coded)
 		deadline_ms = sooner(deadline_ms, exchange->last_sent_ms, timeouts->heartbeat_ms);
@@ -232,7 +239,7 @@ body_deadline(struct attempt *attempt, uint64_t now_ms)
 		attempt->reusable = false;
 		fail(attempt, OUTCOME_ANSWERED, "its error answer stalled", now_ms);
 	} else if (trying && attempt->mode == MODE_EVENTS && !attempt->saw_content &&
-	    is_over(attempt->head_ms, timeouts->first_event_ms, now_ms)) {
+	    is_over(attempt->head_ms, first_event_ms(exchange), now_ms)) {
 		fail(attempt, OUTCOME_TIMEOUT, "no event within first_event_ms", now_ms);
 	} else if (trying && (attempt->mode == MODE_EVENTS || (attempt->mode == MODE_WHOLE && !attempt->is_json)) &&
 	    is_over(attempt->head_ms, timeouts->commit_ms, now_ms)) {

@@ -7,8 +7,8 @@ import pytest
 
 from harness import answers
 from harness.answers import CHAT, COMPLETED, CREATED, DONE, FILTER, HELLO, IN_PROGRESS, QUIET, RESPONSES, ROLE, STOP, TEXT, WORLD, Gate
-from harness.daemon import CHAT_PATH
-from harness.stage import in_order
+from harness.daemon import CHAT_PATH, run
+from harness.stage import in_order, make_config
 from harness.wire import Ended
 
 WHOLE = b"".join(CHAT)
@@ -250,6 +250,32 @@ def test_first_event_ms_ends_the_wait_for_content(stage):
     assert got.body == WHOLE
     assert got.outcomes == [("one", "timeout"), ("two", "200")]
     assert first.exchanges[0].gone.wait(5)
+
+
+def test_a_deployments_own_first_event_ms_goes_before_the_common_one(stage):
+    first = stage.backend(default=answers.stream(*answers.QUIET, end="hang"))
+    daemon = stage.daemon(in_order(first, stage.backend(default=answers.stream(*CHAT))),
+                          deployment_settings={"gpt-4o": {"first_event_ms": 200}}, cooldown={"server_error_ms": 10})
+    got = daemon.chat(stream=True)
+    assert got.header("x-aoai-lb-attempts").startswith("one=timeout"), got
+    with daemon.client() as client:
+        client.request("POST", CHAT_PATH.replace("gpt-4o", "slow-thinker"), body={"messages": [], "stream": True})
+        assert client.nothing_comes(0.6), "another deployment waits by the common setting"
+
+
+@pytest.mark.parametrize("settings, path", [
+    ({"gpt-4o": {"first_event": 1}}, r"deployment_settings"),
+    ({"gpt-4o": {"first_event_ms": -1}}, r"deployment_settings"),
+    ({"gpt-4o": 5}, r"deployment_settings"),
+    ([], r"deployment_settings"),
+])
+def test_faulty_deployment_settings_are_named(stage, settings, path):
+    config = make_config([stage.backend()], {"deployment_settings": settings})
+    file = stage.directory() / "config.json"
+    file.write_text(json.dumps(config))
+    result = run("--config", str(file), "--check-config")
+    assert result.returncode == 1
+    assert path in result.stdout + result.stderr
 
 
 def test_a_429_in_a_stream_cools_like_any_other(stage):
