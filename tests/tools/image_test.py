@@ -20,6 +20,7 @@ import sys
 import tarfile
 import threading
 import time
+import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "image"
@@ -35,6 +36,9 @@ ANSWER = json.dumps({"id": "1", "object": "chat.completion", "choices": [
     {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Paris"}}]}).encode()
 QUESTION = b'{"messages":[{"role":"user","content":"Hello"}]}'
 COMPOSE = ROOT / "deploy" / "compose"
+CLIENT_ID = "ffffffff-1111-4222-8333-444444444444"
+IDENTITY_HEADER = "image-test-header"
+TOKEN = "image-test-token"
 LOCKED_DOWN = ("--read-only", "--cap-drop", "all", "--memory", "64m", "--security-opt", "no-new-privileges")
 DNS_ADDRESS = "127.0.0.153"
 DNS_NAME = "openai1.example.test"
@@ -112,15 +116,27 @@ def apt_leniency():
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
+    """An Azure OpenAI resource, and beside it the endpoint that hands out tokens for an identity."""
     protocol_version = "HTTP/1.1"
+    credentials = []
+
+    def do_GET(self):  # pylint: disable=invalid-name
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
+        known = query.get("client_id") == [CLIENT_ID] and self.headers["x-identity-header"] == IDENTITY_HEADER
+        self.answer(200 if known else 400, json.dumps({"access_token": TOKEN, "token_type": "Bearer",
+                                                       "expires_on": str(int(time.time()) + 3600)}).encode())
 
     def do_POST(self):  # pylint: disable=invalid-name
         self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200)
+        self.credentials.append((self.headers["api-key"], self.headers["authorization"]))
+        self.answer(200, ANSWER)
+
+    def answer(self, status, body):
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(ANSWER)))
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(ANSWER)
+        self.wfile.write(body)
 
     def log_message(self, *_):
         pass
@@ -289,6 +305,29 @@ def check_service(engine, host, *options):
         container.check_stop()
 
 
+def check_identity(engine):
+    """A token of a managed identity, asked for as in Container Apps: libcurl is loaded by name, so nothing else misses it."""
+    backend = start_backend()
+    port = free_port()
+    path = WORK / "identity.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({
+        "listen": {"port": port}, "admin": {"port": free_port()},
+        "backends": [{"name": "openai1", "url": f"http://localhost:{backend}",
+                      "auth": {"type": "managed_identity", "client_id": "${AZURE_CLIENT_ID}"}}]}), encoding="ascii")
+    path.chmod(0o644)
+    environment = {"AZURE_CLIENT_ID": CLIENT_ID, "IDENTITY_ENDPOINT": f"http://localhost:{backend}/msi/token",
+                   "IDENTITY_HEADER": IDENTITY_HEADER}
+    Backend.credentials.clear()
+    with Container(engine, "--volume", f"{path}:/etc/aoai-lb/config.json:ro", environment=environment, port=port) as container:
+        status, body = ask(port, "POST", CHAT, QUESTION)
+        assert (status, body) == (200, ANSWER), f"{status} {body!r}"
+        assert Backend.credentials == [(None, f"Bearer {TOKEN}")], f"the backend saw {Backend.credentials}"
+        peak = container.check_memory()
+        container.check_stop()
+    return f"passed, {peak / 1e6:.1f} MB of memory at most"
+
+
 def check_demo(engine):
     port = 8080
     if ports_taken(port):
@@ -368,6 +407,7 @@ def main():
             print("a backend by a name in DNS: passed")
         else:
             print("a backend by a name in DNS: left out: port 53 may not be bound")
+        print(f"a managed identity: {check_identity(engine)}")
         print(f"demo: {check_demo(engine)}")
         print(f"compose: {check_compose(engine)}")
     except AssertionError as fault:
