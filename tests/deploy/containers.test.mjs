@@ -121,10 +121,13 @@ describe('Kubernetes', () => {
     }
   })
 
-  test('the kustomization takes all of them, and the image that is run', () => {
+  test('the kustomization takes all of them but the made-up secrets, and the image that is run', () => {
     const [kustomization] = of('Kustomization')
     const listed = kustomization.resources.map((name) => `deploy/kubernetes/${name}`)
-    assert.deepEqual([...listed, 'deploy/kubernetes/kustomization.yaml'].sort(), paths.sort())
+    const others = ['deploy/kubernetes/kustomization.yaml', 'deploy/kubernetes/secret.yaml']
+    assert.deepEqual([...listed, ...others].sort(), paths.sort())
+    // Applied, they would take the place of the real keys.
+    for (const path of listed) for (const { kind } of yamlOf(path)) assert.notEqual(kind, 'Secret', path)
     assert.equal(container.image.split(':')[0], kustomization.images[0].name)
   })
 
