@@ -117,11 +117,15 @@ param appExists bool = false
 
 var resourceToken = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = { 'azd-env-name': environmentName }
+var regions = split(openAiLocations, ',')
 // They appear in the log as https://openai1-…, https://openai2-…
-var accounts = [for (region, i) in split(openAiLocations, ','): {
-  name: 'openai${i + 1}-${resourceToken}'
+var accountNames = map(range(0, length(regions)), i => 'openai${i + 1}-${resourceToken}')
+// A number beyond the last resource is an index out of bounds: nothing is deployed, rather than all but what was asked for.
+var provisionedAccountName = provisionedCapacity > 0 ? accountNames[provisionedResource - 1] : ''
+var accounts = [for (region, i) in regions: {
+  name: accountNames[i]
   location: trim(region)
-  hasProvisioned: provisionedCapacity > 0 && i + 1 == provisionedResource
+  hasProvisioned: accountNames[i] == provisionedAccountName
 }]
 var provisionedDeploymentName = '${chatDeploymentName}-provisioned'
 var standardDeployments = [

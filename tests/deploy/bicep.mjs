@@ -13,8 +13,8 @@ const parser = new Parser()
 parser.setLanguage(language)
 
 /** Functions that these files may call; evaluate.mjs knows what each does. */
-export const functions = new Set(['concat', 'empty', 'filter', 'guid', 'join', 'json', 'map', 'split', 'string', 'subscription',
-  'subscriptionResourceId', 'tenant', 'toLower', 'trim', 'union', 'uniqueString'])
+export const functions = new Set(['concat', 'empty', 'filter', 'guid', 'join', 'json', 'length', 'map', 'range', 'split', 'string',
+  'subscription', 'subscriptionResourceId', 'tenant', 'toLower', 'trim', 'union', 'uniqueString'])
 
 const read = new Map()
 

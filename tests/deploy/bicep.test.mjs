@@ -251,6 +251,12 @@ describe('choices', () => {
       assert.deepEqual(backends[0].deployments, { 'gpt-4.1-mini': provisioned.name, chat: provisioned.name })
     })
 
+  test('a provisioned deployment on a resource that is not there is refused, not left out', () => {
+    const beyond = { ...required, openAiLocations: 'francecentral,polandcentral', provisionedResource: 3 }
+    assert.throws(() => deploy(main, { ...beyond, provisionedCapacity: 15 }), assert.AssertionError)
+    assert.equal(accountsOf(deploy(main, beyond)).length, 2)
+  })
+
   test('a backend serves the names that its resource has, and those of the models', () => {
     const made = deploy(main, { ...required, provisionedCapacity: 15 })
     for (const { url, deployments } of configOf(made).backends) {
