@@ -43,6 +43,14 @@ describe('the guide', () => {
     }
   })
 
+  test('deploys by hand the model that the template deploys: one place knows which is not retired', () => {
+    const of = (name) => variables.find(([, variable]) => variable === name)[2]
+    const models = [...guide.matchAll(/--model-name (\S+) |modelName=([^&"]+)/g)].map(([, a, b]) => a ?? b)
+    const versions = [...guide.matchAll(/--model-version (\S+) |modelVersion=([^&"]+)/g)].map(([, a, b]) => a ?? b)
+    assert.deepEqual([...new Set(models)], [of('OPENAI_CHAT_MODEL')])
+    assert.deepEqual([...new Set(versions)], [of('OPENAI_CHAT_MODEL_VERSION')])
+  })
+
   test('sets and gets no variable that nothing reads or writes', () => {
     const known = variables.map(([, name]) => name)
     for (const [, name] of guide.matchAll(/azd env set(?:-secret)? ([A-Z0-9_]+)/g))
