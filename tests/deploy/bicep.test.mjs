@@ -104,14 +104,18 @@ describe('a deployment with nothing but a name and a region', () => {
     const registry = one(made, 'Microsoft.ContainerRegistry/registries')
     assert.deepEqual(granted.sort(), [...accountsOf(made).map(({ name }) => [name, openAiUser]), [registry.name, acrPull]].sort())
     const principals = new Set(roles.map(({ properties }) => properties.principalId))
-    assert.equal(principals.size, 1)
+    assert.deepEqual([...principals], [made.outputs.SERVICE_AOAI_LB_IDENTITY_PRINCIPAL_ID])
     assert.equal(new Set(roles.map(({ name }) => name)).size, roles.length)
     assert.equal(registry.properties.adminUserEnabled, false)
   })
 
   test('sends its log lines to Log Analytics', () => {
     const { appLogsConfiguration } = one(made, 'Microsoft.App/managedEnvironments').properties
-    assert.equal(appLogsConfiguration.destination, 'log-analytics')
+    // The workspace's own id, not that of its resource.
+    assert.deepEqual(appLogsConfiguration, {
+      destination: 'log-analytics',
+      logAnalyticsConfiguration: { customerId: 'ffffffff-9999-4aaa-8bbb-cccccccccccc', sharedKey: 'the-shared-key' },
+    })
   })
 
   test('holds no key: not of a resource, not in the configuration', () => {
@@ -185,6 +189,19 @@ describe('the container app', () => {
     assert.ok(app(longest).properties.template.terminationGracePeriodSeconds <= 600, 'more than Container Apps allows')
   })
 
+  test('comes after the roles that it needs', () => {
+    assert.match(readBicep(main).modules.get('app').value.text, /^ *dependsOn: \[openAi\]$/m)
+  })
+
+  test('runs in its environment, as its identity, with as much memory as goes with its processor', () => {
+    const { environmentId, configuration } = app(first).properties
+    assert.equal(environmentId, `/Microsoft.App/managedEnvironments/${one(first, 'Microsoft.App/managedEnvironments').name}`)
+    assert.equal(configuration.registries[0].server, first.outputs.AZURE_CONTAINER_REGISTRY_ENDPOINT)
+    assert.equal(environmentOf(first).AZURE_CLIENT_ID, 'ffffffff-1111-4222-8333-444444444444')
+    const { cpu, memory } = container(first).resources
+    assert.equal(memory, `${2 * cpu}Gi`) // the one size for each that the Consumption profile takes
+  })
+
   test('gives up before the ingress does', () => assert.ok(configOf(first).timeouts.request_ms < 240_000))
 
   test('pulls its image by the identity that may', () => {
@@ -229,6 +246,38 @@ describe('choices', () => {
   test('the capacity is that of every standard deployment', () => {
     const made = deploy(main, { ...required, openAiCapacity: 50 })
     for (const { sku } of of(made, 'Microsoft.CognitiveServices/accounts/deployments')) assert.equal(sku.capacity, 50)
+  })
+
+  test('models and their versions are those of the deployments, and the provisioned one may have another', () => {
+    const made = deploy(main, {
+      ...required, openAiLocations: 'swedencentral', provisionedCapacity: 15, contentFilter: 'mine',
+      chatModelName: 'c', chatModelVersion: '1', chatSkuName: 'Standard', embeddingModelName: 'e', embeddingModelVersion: '2',
+      embeddingSkuName: 'DataZoneStandard', provisionedModelName: 'p', provisionedModelVersion: '3',
+    })
+    const seen = of(made, 'Microsoft.CognitiveServices/accounts/deployments').map(({ name, sku, properties: { model, raiPolicyName } }) =>
+      [name, sku.name, model.format, model.name, model.version, raiPolicyName])
+    assert.deepEqual(seen, [['chat', 'Standard', 'OpenAI', 'c', '1', 'mine'], ['embedding', 'DataZoneStandard', 'OpenAI', 'e', '2', 'mine'],
+      ['chat-provisioned', 'ProvisionedManaged', 'OpenAI', 'p', '3', 'mine']])
+  })
+
+  test('a network of one\'s own: nothing is reached from outside', () => {
+    const subnet = '/subscriptions/s/resourceGroups/r/providers/Microsoft.Network/virtualNetworks/v/subnets/aca'
+    const network = (made) => one(made, 'Microsoft.App/managedEnvironments').properties.vnetConfiguration
+    const open = deploy(main, required)
+    const closed = deploy(main, { ...required, ingressExternal: false, openAiPublicNetworkAccess: 'Disabled', infrastructureSubnetId: subnet })
+    const access = (made) => accountsOf(made).map(({ properties }) => [properties.publicNetworkAccess, properties.networkAcls.defaultAction])
+    assert.deepEqual(access(open), Array(3).fill(['Enabled', 'Allow']))
+    assert.deepEqual(access(closed), Array(3).fill(['Disabled', 'Deny']))
+    assert.deepEqual([network(open), network(closed)], [null, { infrastructureSubnetId: subnet }])
+    assert.equal(app(closed).properties.configuration.ingress.external, false)
+  })
+
+  test('keys, replicas and the log\'s age are as asked for', () => {
+    const made = deploy(main, { ...required, disableOpenAiKeys: false, minReplicas: 2, maxReplicas: 5, logRetentionDays: 90 })
+    for (const { properties } of accountsOf(made)) assert.equal(properties.disableLocalAuth, false)
+    const { minReplicas, maxReplicas } = app(made).properties.template.scale
+    assert.deepEqual([minReplicas, maxReplicas], [2, 5])
+    assert.equal(one(made, 'Microsoft.OperationalInsights/workspaces').properties.retentionInDays, 90)
   })
 
   test('other regions are other resources', () => {

@@ -245,6 +245,11 @@ describe('dev container', () => {
     assert.ok(existsSync(at(join(dirname('.devcontainer/devcontainer.json'), container.build.dockerfile))))
   })
 
+  test('builds the programs when it is made', () => {
+    assert.equal(container.postCreateCommand, './dev build')
+    assert.equal(spawnSync('sh', [at('dev'), 'help'], { encoding: 'utf8' }).stdout.includes('  build '), true)
+  })
+
   test('brings all that the documents use: azd, az, docker and a new enough Node.js', () => {
     const features = Object.keys(container.features).map((name) => name.replace(/.*\/([a-z-]+):.*/, '$1'))
     assert.deepEqual(features.sort(), ['azd', 'azure-cli', 'docker-in-docker', 'node'])
