@@ -1,12 +1,12 @@
 """Many callers, failing backends, all at once: everybody gets the answer to what he asked, and only that."""
 import json
 import random
-import threading
 
 import pytest
 
 from harness import answers
 from harness.client import wait_for
+from harness.crowd import crowd
 from harness.daemon import CHAT_PATH
 from harness.stage import equals
 from harness.wire import Ended
@@ -34,26 +34,6 @@ def moody(seed, good=(echo,)):
         dice.choice(bad if dice.random() < 0.3 else good)(exchange)
 
     return speak
-
-
-def crowd(count, work):
-    """Runs work(number) in so many threads and raises the first fault."""
-    faults = []
-
-    def one(number):
-        try:
-            work(number)
-        except BaseException as fault:  # pylint: disable=broad-except
-            faults.append(fault)
-
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive(), "a caller waits for ever"
-    if faults:
-        raise faults[0]
 
 
 MOODS = {"cooldown": {"server_error_ms": 20, "min_ms": 10, "default_ms": 20}, "retry": {"max_unsafe_retries": 9}}

@@ -10,6 +10,7 @@ import pytest
 
 from harness import answers
 from harness.client import wait_for
+from harness.crowd import start_crowd
 from harness.daemon import CHAT_BODY, CHAT_PATH
 from harness.stage import equals, make_config
 from test_admin import Admin
@@ -99,29 +100,6 @@ def test_a_notification_that_cannot_be_sent_stops_nothing(stage, name):
 
 # ---- reloads
 
-def in_the_background(count, work):
-    faults = []
-
-    def one(number):
-        try:
-            work(number)
-        except BaseException as fault:  # pylint: disable=broad-except
-            faults.append(fault)
-
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-
-    def join():
-        for thread in threads:
-            thread.join(60)
-            assert not thread.is_alive(), "a caller waits for ever"
-        if faults:
-            raise faults[0]
-
-    return join
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_25_reloads_under_load_lose_no_request(stage, workers):
     backends = [stage.backend(default=answers.ok()), stage.backend(default=answers.stream(*answers.CHAT))]
@@ -137,7 +115,7 @@ def test_25_reloads_under_load_lose_no_request(stage, workers):
                 assert number % 2 == 0 or got.body
                 answered.append(got.status)
 
-    join = in_the_background(10, caller)
+    join = start_crowd(10, caller)
     for turn in range(25):
         changes = {"workers": workers, "timeouts": {"heartbeat_ms": 1000 + turn}}
         daemon.write_config(make_config(equals(*(backends if turn % 2 else reversed(backends))), changes))
