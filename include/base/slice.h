@@ -22,6 +22,11 @@ struct slice {
 
 /* A slice of a string literal. */
 #define SLICE(literal) ((struct slice){ "" literal, sizeof(literal) - 1 })
+/* The same in a static table, where a compound literal is no constant. */
+#define SLICE_STATIC(literal) \
+	{ \
+		"" literal, sizeof(literal) - 1 \
+	}
 #define SLICE_EMPTY ((struct slice){ NULL, 0 })
 /* For printf's "%.*s". */
 #define SLICE_PRINT(slice) (int)(slice).length, (slice).data

@@ -15,35 +15,29 @@ enum scanner_state {
 	AFTER_ELEMENT,
 };
 
-/* SLICE() for static tables: a compound literal is no constant. */
-#define LITERAL(text) \
-	{ \
-		text, sizeof(text) - 1 \
-	}
-
 static const struct {
 	struct slice name;
 	enum id_member member;
 } members[] = {
-	{ LITERAL("id"), ID_OWN },
-	{ LITERAL("type"), ID_TYPE },
-	{ LITERAL("file_id"), ID_FILE },
-	{ LITERAL("file_ids"), ID_FILE },
-	{ LITERAL("thread_id"), ID_THREAD },
-	{ LITERAL("container"), ID_CONTAINER },
-	{ LITERAL("assistant_id"), ID_ASSISTANT },
-	{ LITERAL("container_id"), ID_CONTAINER },
-	{ LITERAL("conversation"), ID_CONVERSATION },
-	{ LITERAL("input_file_id"), ID_FILE },
-	{ LITERAL("error_file_id"), ID_FILE },
-	{ LITERAL("training_file"), ID_FILE },
-	{ LITERAL("output_file_id"), ID_FILE },
-	{ LITERAL("validation_file"), ID_FILE },
-	{ LITERAL("vector_store_id"), ID_VECTOR_STORE },
-	{ LITERAL("vector_store_ids"), ID_VECTOR_STORE },
-	{ LITERAL("conversation_id"), ID_CONVERSATION },
-	{ LITERAL("encrypted_content"), ID_ENCRYPTED },
-	{ LITERAL("previous_response_id"), ID_PREVIOUS_RESPONSE },
+	{ SLICE_STATIC("id"), ID_OWN },
+	{ SLICE_STATIC("type"), ID_TYPE },
+	{ SLICE_STATIC("file_id"), ID_FILE },
+	{ SLICE_STATIC("file_ids"), ID_FILE },
+	{ SLICE_STATIC("thread_id"), ID_THREAD },
+	{ SLICE_STATIC("container"), ID_CONTAINER },
+	{ SLICE_STATIC("assistant_id"), ID_ASSISTANT },
+	{ SLICE_STATIC("container_id"), ID_CONTAINER },
+	{ SLICE_STATIC("conversation"), ID_CONVERSATION },
+	{ SLICE_STATIC("input_file_id"), ID_FILE },
+	{ SLICE_STATIC("error_file_id"), ID_FILE },
+	{ SLICE_STATIC("training_file"), ID_FILE },
+	{ SLICE_STATIC("output_file_id"), ID_FILE },
+	{ SLICE_STATIC("validation_file"), ID_FILE },
+	{ SLICE_STATIC("vector_store_id"), ID_VECTOR_STORE },
+	{ SLICE_STATIC("vector_store_ids"), ID_VECTOR_STORE },
+	{ SLICE_STATIC("conversation_id"), ID_CONVERSATION },
+	{ SLICE_STATIC("encrypted_content"), ID_ENCRYPTED },
+	{ SLICE_STATIC("previous_response_id"), ID_PREVIOUS_RESPONSE },
 };
 
 /* FNV-1a, begun with the seed, so that text may come in pieces. */
@@ -245,14 +239,15 @@ id_scanner_feed(struct id_scanner *scanner, struct slice bytes)
 struct slice
 id_in_path(struct slice operation)
 {
-	static const struct slice collections[] = { LITERAL("/responses/"), LITERAL("/files/"),
-		LITERAL("/vector_stores/"), LITERAL("/batches/"), LITERAL("/assistants/"), LITERAL("/threads/"),
-		LITERAL("/conversations/"), LITERAL("/uploads/"), LITERAL("/containers/"), LITERAL("/evals/"),
-		LITERAL("/videos/"), LITERAL("/fine_tuning/jobs/"), LITERAL("/video/generations/jobs/"),
-		LITERAL("/video/generations/"), LITERAL("/chat/completions/") };
+	static const struct slice collections[] = { SLICE_STATIC("/responses/"), SLICE_STATIC("/files/"),
+		SLICE_STATIC("/vector_stores/"), SLICE_STATIC("/batches/"), SLICE_STATIC("/assistants/"),
+		SLICE_STATIC("/threads/"), SLICE_STATIC("/conversations/"), SLICE_STATIC("/uploads/"),
+		SLICE_STATIC("/containers/"), SLICE_STATIC("/evals/"), SLICE_STATIC("/videos/"),
+		SLICE_STATIC("/fine_tuning/jobs/"), SLICE_STATIC("/video/generations/jobs/"),
+		SLICE_STATIC("/video/generations/"), SLICE_STATIC("/chat/completions/") };
 	/* What stands in an id's place below /responses and /threads but is an operation. */
-	static const struct slice operations[] = { LITERAL("compact"), LITERAL("input_tokens"), LITERAL("runs"),
-		LITERAL("jobs") };
+	static const struct slice operations[] = { SLICE_STATIC("compact"), SLICE_STATIC("input_tokens"),
+		SLICE_STATIC("runs"), SLICE_STATIC("jobs") };
 
 	for (size_t i = 0; i < ARRAY_COUNT(collections); i++) {
 		struct slice rest;

@@ -27,12 +27,6 @@ first_segment(struct slice path)
 	return slash ? slice_of(text.data, (size_t)(slash - text.data)) : text;
 }
 
-/* SLICE() for static tables: a compound literal is no constant. */
-#define LITERAL(text) \
-	{ \
-		text, sizeof(text) - 1 \
-	}
-
 static bool
 is_one_of(struct slice text, const struct slice *names, size_t count)
 {
@@ -47,11 +41,13 @@ is_one_of(struct slice text, const struct slice *names, size_t count)
 static bool
 is_bare_form(struct slice path)
 {
-	static const struct slice segments[] = { LITERAL("chat"), LITERAL("completions"), LITERAL("embeddings"),
-		LITERAL("responses"), LITERAL("models"), LITERAL("images"), LITERAL("audio"), LITERAL("files"),
-		LITERAL("fine_tuning"), LITERAL("vector_stores"), LITERAL("batches"), LITERAL("uploads"),
-		LITERAL("conversations"), LITERAL("assistants"), LITERAL("threads"), LITERAL("evals"),
-		LITERAL("moderations"), LITERAL("containers"), LITERAL("videos"), LITERAL("realtime") };
+	static const struct slice segments[] = { SLICE_STATIC("chat"), SLICE_STATIC("completions"),
+		SLICE_STATIC("embeddings"), SLICE_STATIC("responses"), SLICE_STATIC("models"), SLICE_STATIC("images"),
+		SLICE_STATIC("audio"), SLICE_STATIC("files"), SLICE_STATIC("fine_tuning"),
+		SLICE_STATIC("vector_stores"), SLICE_STATIC("batches"), SLICE_STATIC("uploads"),
+		SLICE_STATIC("conversations"), SLICE_STATIC("assistants"), SLICE_STATIC("threads"),
+		SLICE_STATIC("evals"), SLICE_STATIC("moderations"), SLICE_STATIC("containers"), SLICE_STATIC("videos"),
+		SLICE_STATIC("realtime") };
 
 	return is_one_of(first_segment(path), segments, ARRAY_COUNT(segments));
 }
@@ -68,8 +64,8 @@ without_final_slash(struct slice path)
 static bool
 has_deployment_path(struct slice operation)
 {
-	static const struct slice exactly[] = { LITERAL("/chat/completions"), LITERAL("/completions"),
-		LITERAL("/embeddings") };
+	static const struct slice exactly[] = { SLICE_STATIC("/chat/completions"), SLICE_STATIC("/completions"),
+		SLICE_STATIC("/embeddings") };
 
 	return is_one_of(without_final_slash(operation), exactly, ARRAY_COUNT(exactly)) ||
 	    slice_starts_with(operation, SLICE("/images/")) || slice_starts_with(operation, SLICE("/audio/"));
@@ -80,9 +76,9 @@ has_deployment_path(struct slice operation)
 static bool
 is_model_operation(struct slice operation)
 {
-	static const struct slice exactly[] = { LITERAL("/responses"), LITERAL("/responses/compact"),
-		LITERAL("/responses/input_tokens"), LITERAL("/moderations"), LITERAL("/videos"),
-		LITERAL("/video/generations/jobs") };
+	static const struct slice exactly[] = { SLICE_STATIC("/responses"), SLICE_STATIC("/responses/compact"),
+		SLICE_STATIC("/responses/input_tokens"), SLICE_STATIC("/moderations"), SLICE_STATIC("/videos"),
+		SLICE_STATIC("/video/generations/jobs") };
 
 	return has_deployment_path(operation) ||
 	    is_one_of(without_final_slash(operation), exactly, ARRAY_COUNT(exactly));
