@@ -10,6 +10,7 @@
 #include "admin/status.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/small_file.h"
 #include "proxy/measure.h"
 
 struct sum {
@@ -499,22 +500,19 @@ write_tokens(struct buffer *out, const struct fleet *fleet)
 static uint64_t
 resident_bytes(void)
 {
-	char text[128] = "";
-	FILE *file = fopen("/proc/self/statm", "re");
-	struct slice second;
-	const char *space;
+	char text[128];
+	struct slice sizes = small_file_read("/proc/self/statm", text, sizeof(text));
+	ptrdiff_t space = slice_find(sizes, SLICE(" "));
+	struct slice resident;
 	uint64_t pages = 0;
 
-	if (file == NULL)
+	if (space < 0)
 		return 0;
-	if (fgets(text, sizeof(text), file) == NULL)
-		text[0] = '\0';
-	(void)fclose(file);
-	space = strchr(text, ' ');
-	if (space == NULL)
-		return 0;
-	second = slice_of(space + 1, strcspn(space + 1, " "));
-	return slice_to_u64(second, &pages) ? pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+	resident = slice_skip(sizes, (size_t)space + 1);
+	space = slice_find(resident, SLICE(" "));
+	if (space >= 0)
+		resident.length = (size_t)space;
+	return slice_to_u64(resident, &pages) ? pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static uint64_t

@@ -4,23 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/small_file.h"
+
 #define WORKERS_MAX 64U
 #define PATH_MAX_BYTES 4096
 #define FILE_MAX_BYTES 4096
-
-/* A small file's text without its last line feed; empty where it cannot be read. */
-static struct slice
-read_text(const char *path, char out[FILE_MAX_BYTES])
-{
-	FILE *file = fopen(path, "re");
-	size_t length;
-
-	if (file == NULL)
-		return SLICE_EMPTY;
-	length = fread(out, 1, FILE_MAX_BYTES, file);
-	(void)fclose(file);
-	return slice_trim(slice_of(out, length > 0 && out[length - 1] == '\n' ? length - 1 : length));
-}
 
 static unsigned
 whole_cores(struct slice quota, struct slice period)
@@ -43,15 +31,15 @@ quota_of_group(const char *root, const char *controller, struct slice group)
 
 	if (controller[0] == '\0') {
 		snprintf(path, sizeof(path), "%s%.*s/cpu.max", root, SLICE_PRINT(group));
-		both = read_text(path, text);
+		both = small_file_read(path, text, sizeof(text));
 		space = slice_find(both, SLICE(" "));
 		return space < 0 ? 0
 				 : whole_cores(slice_of(both.data, (size_t)space), slice_skip(both, (size_t)space + 1));
 	}
 	snprintf(path, sizeof(path), "%s/%s%.*s/cpu.cfs_quota_us", root, controller, SLICE_PRINT(group));
-	both = read_text(path, text);
+	both = small_file_read(path, text, sizeof(text));
 	snprintf(path, sizeof(path), "%s/%s%.*s/cpu.cfs_period_us", root, controller, SLICE_PRINT(group));
-	period = read_text(path, more);
+	period = small_file_read(path, more, sizeof(more));
 	return whole_cores(both, period);
 }
 
@@ -137,7 +125,7 @@ unsigned
 cores_for_workers(void)
 {
 	char text[FILE_MAX_BYTES];
-	struct slice membership = read_text("/proc/self/cgroup", text);
+	struct slice membership = small_file_read("/proc/self/cgroup", text, sizeof(text));
 	unsigned cores = 1, quota = cores_of_quota("/sys/fs/cgroup", membership);
 	cpu_set_t allowed;
 

@@ -9,6 +9,7 @@
 #include "base/buffer.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/small_file.h"
 #include "net/endpoint.h"
 #include "net/upstream.h"
 #include "proxy/client.h"
@@ -18,21 +19,7 @@
 /* Descriptors that are no connections: listeners, epoll, logs, files read while reloading. */
 #define DESCRIPTORS_SPARE 64U
 
-/* ---- how many workers ------------------------------------------------------------------------------------------ */
-
-/* Reads a small file; an empty slice when it cannot be read. */
-static struct slice
-read_small_file(const char *path, char *out, size_t size)
-{
-	FILE *file = fopen(path, "re");
-	size_t length;
-
-	if (file == NULL)
-		return SLICE_EMPTY;
-	length = fread(out, 1, size, file);
-	fclose(file);
-	return slice_trim(slice_of(out, length > 0 && out[length - 1] == '\n' ? length - 1 : length));
-}
+/* ---- memory ---------------------------------------------------------------------------------------------------- */
 
 /* Half of the memory that the container may use; UINT64_MAX where that is not limited. */
 static uint64_t
@@ -41,8 +28,8 @@ container_memory_cap(void)
 	char text[64];
 	uint64_t bytes;
 
-	if (slice_to_u64(read_small_file("/sys/fs/cgroup/memory.max", text, sizeof(text)), &bytes) ||
-	    slice_to_u64(read_small_file("/sys/fs/cgroup/memory/memory.limit_in_bytes", text, sizeof(text)), &bytes))
+	if (slice_to_u64(small_file_read("/sys/fs/cgroup/memory.max", text, sizeof(text)), &bytes) ||
+	    slice_to_u64(small_file_read("/sys/fs/cgroup/memory/memory.limit_in_bytes", text, sizeof(text)), &bytes))
 		return bytes / 2;
 	return UINT64_MAX;
 }
