@@ -178,6 +178,8 @@ bool exchange_is_particular(const struct exchange *exchange);
 /* It was held and has left the queue: the next attempt, or the refusal. */
 void exchange_hold_over(struct exchange *exchange, uint64_t now_ms);
 
+/* What all bodies together may have, in bytes: as configured, and no more than the container has to give. */
+uint64_t exchange_budget(const struct exchange *exchange);
 /* Body memory: takes bytes of the global budget; false when there are not so many left. */
 bool exchange_reserve(struct exchange *exchange, uint64_t bytes) MUST_CHECK;
 /* The same for a chunked body, whose end nobody knows. cap: the most that it may become. */

@@ -52,8 +52,8 @@ exchange_enter(struct exchange *exchange, enum exchange_state next)
 
 /* ---- memory of bodies ------------------------------------------------------------------------------------------ */
 
-static uint64_t
-budget_of(const struct exchange *exchange)
+uint64_t
+exchange_budget(const struct exchange *exchange)
 {
 	uint64_t configured = exchange->fleet->config->max_buffered_bytes;
 	uint64_t possible = proxy_worker_of(exchange->worker)->proxy->memory_cap;
@@ -70,7 +70,7 @@ exchange_reserve(struct exchange *exchange, uint64_t bytes)
 	if (bytes == 0)
 		return true;
 	before = atomic_fetch_add_explicit(&proxy->buffered_bytes, bytes, memory_order_relaxed);
-	if (before + bytes > budget_of(exchange)) {
+	if (before + bytes > exchange_budget(exchange)) {
 		atomic_fetch_sub_explicit(&proxy->buffered_bytes, bytes, memory_order_relaxed);
 		return false;
 	}
@@ -85,7 +85,7 @@ bool
 exchange_reserve_growing(struct exchange *exchange, uint64_t bytes, uint64_t cap)
 {
 	struct proxy *proxy = proxy_worker_of(exchange->worker)->proxy;
-	uint64_t budget = budget_of(exchange);
+	uint64_t budget = exchange_budget(exchange);
 	uint64_t limit = budget - cap > budget / 2 ? budget - cap : budget / 2;
 	uint64_t before;
 
@@ -128,16 +128,29 @@ exchange_unreserve(struct exchange *exchange)
 
 /* ---- selection ------------------------------------------------------------------------------------------------- */
 
+/* Sets of backends, a bit each. */
+static bool
+set_has(const uint64_t *set, size_t backend)
+{
+	return set[backend / 64] >> (backend % 64) & 1;
+}
+
+static void
+set_add(uint64_t *set, size_t backend)
+{
+	set[backend / 64] |= UINT64_C(1) << (backend % 64);
+}
+
 static bool
 was_tried(const struct exchange *exchange, size_t backend)
 {
-	return exchange->tried[backend / 64] >> (backend % 64) & 1;
+	return set_has(exchange->tried, backend);
 }
 
 static bool
 was_throttled_by(const struct exchange *exchange, size_t backend)
 {
-	return exchange->throttled_by[backend / 64] >> (backend % 64) & 1;
+	return set_has(exchange->throttled_by, backend);
 }
 
 /* The state that a call of this exchange would meet on a backend. The rest of the pair is NULL where the call names no
@@ -318,10 +331,9 @@ explain(struct exchange *exchange, size_t backend, const struct candidate *candi
 	const char *reason = reason_to_skip(exchange, backend, candidate);
 	struct rest *whole, *pair;
 
-	if (reason == NULL || text->length > EXPLANATION_MAX_BYTES ||
-	    exchange->explained[backend / 64] >> (backend % 64) & 1)
+	if (reason == NULL || text->length > EXPLANATION_MAX_BYTES || set_has(exchange->explained, backend))
 		return;
-	exchange->explained[backend / 64] |= UINT64_C(1) << (backend % 64);
+	set_add(exchange->explained, backend);
 	buffer_append_format(text, "%s%s=skip:%s", text->length > 0 ? "," : "",
 	    exchange->fleet->backends[backend].config->name, reason);
 	if (candidate->availability != RESTING || candidate->until_ms <= now_ms)
@@ -531,7 +543,7 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 		else if (!take_probes(exchange, selection.index, now_ms, &of_pair, &of_whole))
 			continue; /* another worker was faster: the states have changed */
 		explain_skipped(exchange, candidates, count, &candidates[selection.index], now_ms);
-		exchange->tried[selection.index / 64] |= UINT64_C(1) << (selection.index % 64);
+		set_add(exchange->tried, selection.index);
 		exchange->tally.attempts++;
 		measure_failover(exchange);
 		exchange->last_label = exchange->fleet->backends[selection.index].label;
@@ -732,7 +744,7 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 	exchange->tally.timed_out = exchange->tally.timed_out || outcome->kind == OUTCOME_TIMEOUT;
 	exchange->tally.throttled = exchange->tally.throttled || verdict.reason == REST_THROTTLED;
 	if (verdict.reason == REST_THROTTLED)
-		exchange->throttled_by[attempt->backend / 64] |= UINT64_C(1) << (attempt->backend % 64);
+		set_add(exchange->throttled_by, attempt->backend);
 	if (attempt->room != NULL)
 		headroom_give_back(attempt->room, &attempt->ticket);
 	exchange->tally.answered = exchange->kept.status != 0;

@@ -274,11 +274,10 @@ answer_own_path(struct exchange *exchange, uint64_t now_ms)
 static uint64_t
 body_cap(const struct exchange *exchange)
 {
-	const struct config *config = exchange->fleet->config;
-	uint64_t cap = proxy_worker_of(exchange->worker)->proxy->memory_cap;
+	uint64_t configured = exchange->fleet->config->max_body_bytes;
+	uint64_t budget = exchange_budget(exchange);
 
-	cap = config->max_buffered_bytes < cap ? config->max_buffered_bytes : cap;
-	return config->max_body_bytes < cap ? config->max_body_bytes : cap;
+	return configured < budget ? configured : budget;
 }
 
 /* What can be refused before the body has been read. */
