@@ -1,6 +1,5 @@
 #include "proxy/proxy.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
