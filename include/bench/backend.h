@@ -5,7 +5,6 @@
 #ifndef BENCH_BACKEND_H
 #define BENCH_BACKEND_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,8 +15,7 @@ struct backend_settings {
 	uint16_t port;                /* 0: any free one */
 	const char *certificate_file; /* NULL: plain */
 	const char *private_key_file;
-	unsigned refuse_status; /* 0: never; else 429 or 503 */
-	bool alternate;         /* refuses each other request of a deployment's, beginning with the first; else all */
+	unsigned refuse_status; /* for everything: 429 or 503; 0: nothing is refused */
 	unsigned wait_ms;       /* that a refusal asks for */
 	unsigned lie_every;     /* one answer of so many has a wrong byte; 0: none. For tests of the load tool */
 };

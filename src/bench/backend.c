@@ -2,11 +2,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/buffer.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "bench/canned.h"
@@ -20,8 +18,6 @@
 
 #define HEAD_MAX_BYTES 65536U
 #define CONNECTIONS_MAX 100000U
-/* Deployments are told apart by a hash, for alternate refusals; two that collide would take turns. */
-#define TURNS 65536U
 
 struct backend {
 	struct backend_settings settings;
@@ -33,7 +29,6 @@ struct backend {
 	struct buffer stream_head;
 	struct buffer refusal;
 	struct buffer scratch;
-	bool turns[TURNS]; /* the deployment's next request is answered */
 	struct backend_counts counts;
 	struct connection *connections; /* all of them, to be freed at the end */
 };
@@ -50,7 +45,6 @@ struct connection {
 	bool in_body, closed, streaming;
 	unsigned event; /* the next one */
 	struct canned_call call;
-	char name[CANNED_NAME_MAX_BYTES];
 };
 
 static void
@@ -149,18 +143,6 @@ on_timer(void *owner, uint64_t now_ms)
 	send_event(owner, false, now_ms);
 }
 
-static bool
-is_refused(struct backend *backend, struct slice name)
-{
-	bool *turn;
-
-	if (backend->settings.refuse_status == 0 || !backend->settings.alternate)
-		return backend->settings.refuse_status != 0;
-	turn = &backend->turns[hash_bytes(name, 1) % TURNS];
-	*turn = !*turn;
-	return *turn;
-}
-
 /* One answer of so many has its last byte but one wrong: the lengths still fit. */
 static void
 send_answer(struct connection *connection, const struct buffer *answer)
@@ -184,7 +166,7 @@ answer(struct connection *connection, uint64_t now_ms)
 	struct backend *backend = connection->backend;
 
 	backend->counts.requests++;
-	if (is_refused(backend, connection->call.name)) {
+	if (backend->settings.refuse_status != 0) {
 		backend->counts.refusals++;
 		send_bytes(connection, buffer_slice(&backend->refusal));
 		return;
@@ -206,8 +188,7 @@ take_head(struct connection *connection, struct slice bytes)
 
 	if (head_parse_request(bytes, head) != HEAD_COMPLETE || !canned_read_target(head->target, &connection->call))
 		return false;
-	memcpy(connection->name, connection->call.name.data, connection->call.name.length);
-	connection->call.name.data = connection->name;
+	connection->call.name = SLICE_EMPTY; /* it was the head's, and no answer holds it */
 	body_reader_init_request(&connection->body, head);
 	connection->in_body = true;
 	return true;

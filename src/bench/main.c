@@ -27,7 +27,6 @@ static const char usage[] =
     "backend:\n"
     "  --tls CERTIFICATE,KEY  two PEM files\n"
     "  --refuse STATUS      answers 429 or 503 to everything\n"
-    "  --alternate          … to each other request of a deployment's, beginning with the first\n"
     "  --wait MS            that a refusal asks for (10)\n"
     "  --lie N              one answer of N has a wrong byte\n"
     "load:\n"
@@ -69,8 +68,8 @@ read_backend(int count, char **arguments, struct backend_settings *settings)
 {
 	static const struct option known[] = { { "address", required_argument, NULL, 'a' },
 		{ "port", required_argument, NULL, 'p' }, { "tls", required_argument, NULL, 't' },
-		{ "refuse", required_argument, NULL, 'r' }, { "alternate", no_argument, NULL, 'l' },
-		{ "wait", required_argument, NULL, 'w' }, { "lie", required_argument, NULL, 'i' }, { 0 } };
+		{ "refuse", required_argument, NULL, 'r' }, { "wait", required_argument, NULL, 'w' },
+		{ "lie", required_argument, NULL, 'i' }, { 0 } };
 	char *comma;
 	int option;
 
@@ -95,9 +94,6 @@ read_backend(int count, char **arguments, struct backend_settings *settings)
 			settings->refuse_status = (unsigned)number_of("--refuse", optarg, 429, 503);
 			if (settings->refuse_status != 429 && settings->refuse_status != 503)
 				refuse_arguments("--refuse: 429 or 503");
-			break;
-		case 'l':
-			settings->alternate = true;
 			break;
 		case 'w':
 			settings->wait_ms = (unsigned)number_of("--wait", optarg, 0, MS_MAX);

@@ -66,7 +66,7 @@ def test_each_event_of_a_stream_is_counted_and_checked():
 
 
 def test_a_backend_that_lies_or_refuses_or_is_not_there_is_an_error():
-    for arguments in (("--lie", "10"), ("--refuse", "429", "--alternate"), ("--refuse", "503")):
+    for arguments in (("--lie", "10"), ("--refuse", "429", "--wait", "1"), ("--refuse", "503")):
         with Backend(*arguments) as backend:
             code, result, _ = load(backend.port, "--connections", "2", "--requests", "100", "--run", "2000")
             counts = backend.counts()

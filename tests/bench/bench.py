@@ -35,7 +35,7 @@ def run_case(case, rounds, run_ms, certificate, classes):
     for number in range(rounds):
         for each in classes if number % 2 == 0 else classes[::-1]:
             results[each.name].append(case.run(each, certificate, run_ms))
-    if not case.failing:
+    if case.refusal is None:
         results["backend"] = [case.run(None, certificate, run_ms)]
     return results
 
@@ -45,8 +45,8 @@ def run_cases(wanted, rounds, run_ms, certificate, classes):
     for case in wanted:
         print(f"{case.title} …", file=sys.stderr, flush=True)
         results = run_case(case, rounds, run_ms, certificate, classes)
-        out.append({"name": case.name, "title": case.title, "goal": case.goal, "unit": case.unit, "rounds": results,
-                    "figures": report.summary(results)})
+        out.append({"name": case.name, "title": case.title, "goal": case.goal, "unit": case.unit, "same_work": case.same_work,
+                    "rounds": results, "figures": report.summary(results)})
     return out
 
 

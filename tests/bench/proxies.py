@@ -1,8 +1,9 @@
 """The programs that are compared, each configured for the same work, on a core of its own.
 
-Request logs are off on all sides (access_log=True: on); connections to the backend are kept; streams are not buffered; a
-throttled backend is left for the other one. HAProxy 2.6 cannot retry on 429: its failing backend answers 503.
+Request logs are off on all sides (access_log=True: on); connections to the backend are kept; streams are not buffered; what
+one backend refuses is asked of another. HAProxy 2.6 cannot retry on 429: what refuses it answers 503.
 """
+import collections
 import json
 import os
 import pathlib
@@ -43,25 +44,43 @@ def children(pid):
     return [pid, *(child for each in found for child in children(int(each)))]
 
 
+# What is expected of the first of several backends: that it refuses everything, and how that is to be met.
+#   wait_ms	that its refusals ask for: retry-after-ms, which of the three aoai-lb alone reads
+#   standby	the first backend is asked before the other, always (aoai-lb: whenever the wait is over); else all are alike, and
+#		one that refused is left alone for REST_SECONDS by those that cannot be told by it for how long
+#   names	deployments, each with a quota of its own: d0, d1, …; 0: one
+Refusal = collections.namedtuple("Refusal", "wait_ms standby names")
+REST_SECONDS = 1
+
+
 class Proxy:
     """A running proxy in front of backends on the given ports.
 
     tls		backends are reached with TLS (nothing is verified: it is the same work for all)
-    failing	the first port's backend refuses; the second is asked then
+    refusal	what the first port's backend does; None: it answers like the others
     """
 
     name = None
+    refusal_status = "429"  # what it can try again
 
-    def __init__(self, directory, ports, tls=False, failing=False, access_log=False, workers=1):
+    def __init__(self, directory, ports, tls=False, refusal=None, access_log=False, workers=1):
         self.directory = directory
         self.port = free_port()
-        self.ports, self.tls, self.failing, self.access_log, self.workers = ports, tls, failing, access_log, workers
+        self.ports, self.tls, self.refusal, self.access_log, self.workers = ports, tls, refusal, access_log, workers
         self.output = open(directory / f"{self.name}.log", "ab")
         began = time.monotonic()
         self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=self.output,
                                         stderr=subprocess.STDOUT,
                                         preexec_fn=(lambda: pin(PROXY_CORE)) if workers == 1 else None)
         self.start_ms = self.await_answer(began)
+
+    @property
+    def standby(self):
+        return self.refusal is not None and self.refusal.standby
+
+    @property
+    def rests(self):
+        return self.refusal is not None and not self.refusal.standby
 
     def await_answer(self, began):
         """Milliseconds until the first connection was taken and answered with anything."""
@@ -112,11 +131,13 @@ class AoaiLb(Proxy):
     def command(self):
         config = self.directory / "aoai-lb.json"
         scheme = "https" if self.tls else "http"
+        # With all of them configured each deployment has a state of its own: only so many names are learned from answers.
+        names = {f"d{i}": f"d{i}" for i in range(self.refusal.names)} if self.refusal else {}
         config.write_text(json.dumps({
             "listen": {"address": "127.0.0.1", "port": self.port}, "admin": {"address": "127.0.0.1", "port": 0},
             "workers": self.workers, "log": {"requests": self.access_log},
             "backends": [{"name": f"openai{i}", "url": f"{scheme}://{host_of(i)}:{port}",
-                          "priority": i + 1 if self.failing else 1,
+                          "priority": i + 1 if self.standby else 1, **({"deployments": names} if names else {}),
                           "auth": {"type": "api_key", "key": KEY}, **({"tls": {"verify": False}} if self.tls else {})}
                          for i, port in enumerate(self.ports)]}))
         return [str(ROOT / "build/release/aoai-lb"), "--config", str(config)]
@@ -126,9 +147,10 @@ class Nginx(Proxy):
     name = "nginx"
 
     def command(self):
-        servers = "".join(f"server 127.0.0.1:{port} max_fails=0{' backup' if self.failing and i else ''};"
+        fails = f"max_fails=1 fail_timeout={REST_SECONDS}s" if self.rests else "max_fails=0"
+        servers = "".join(f"server 127.0.0.1:{port} {fails}{' backup' if self.standby and i else ''};"
                           for i, port in enumerate(self.ports))
-        retry = "error timeout http_429 http_503 non_idempotent" if self.failing else "error timeout"
+        retry = "error timeout http_429 http_503 non_idempotent" if self.refusal else "error timeout"
         config = self.directory / "nginx.conf"
         config.write_text(f"""
 daemon off; worker_processes {self.workers}; worker_rlimit_nofile 20000; pid {self.directory}/nginx.pid;
@@ -156,12 +178,16 @@ http {{
 
 class HAProxy(Proxy):
     name = "haproxy"
+    refusal_status = "503"
 
     def command(self):
         # A backup server is no target of a redispatch: the other one has a weight that hardly ever counts instead.
+        # What is left alone for a while comes back by a check, which is a connection each second and no request.
+        rest = f" check inter {REST_SECONDS}s rise 1 fall 1 observe layer7 error-limit 1 on-error mark-down"
         servers = "\n".join(f"  server s{i} 127.0.0.1:{port}{' ssl verify none' if self.tls else ''}"
-                            f"{f' weight {1 if i else 256}' if self.failing else ''}" for i, port in enumerate(self.ports))
-        retry = "  retry-on conn-failure 503\n  option redispatch 1\n  retries 3" if self.failing else ""
+                            f"{f' weight {1 if i else 256}' if self.standby else ''}{rest if self.rests else ''}"
+                            for i, port in enumerate(self.ports))
+        retry = "  retry-on conn-failure 503\n  option redispatch 1\n  retries 3" if self.refusal else ""
         config = self.directory / "haproxy.cfg"
         config.write_text(f"""
 global

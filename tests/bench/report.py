@@ -3,6 +3,10 @@ import html
 import statistics
 
 
+# HAProxy's second backend has a 257th of the weight; what is under way at the end has been refused already.
+WORK_TOLERANCE = 0.02
+
+
 def median_and_spread(values):
     """The median, and half the distance between the quartiles as a share of it."""
     values = sorted(values)
@@ -16,6 +20,30 @@ def median_and_spread(values):
 def ratios(own, others):
     """Of each pair of rounds: both ran one after the other, so that the machine's moods fall out."""
     return [a / b for a, b in zip(own, others) if b]
+
+
+def attempts(counts):
+    """Requests that the backends got for each of their answers. counts: what each of them counted, the refusing one first."""
+    asked = sum(each["requests"] for each in counts)
+    return asked / max(1, asked - sum(each["refusals"] for each in counts))
+
+
+def no_refusal(counts):
+    """Why nothing was tried that this is about, or None."""
+    if counts[0]["refusals"] == 0 or counts[0]["refusals"] != counts[0]["requests"]:
+        return f"the first backend did not refuse: {counts}"
+    if any(each["refusals"] for each in counts[1:]) or not all(each["requests"] for each in counts):
+        return f"one of the others refused, or was not asked: {counts}"
+    return None
+
+
+def other_work(counts):
+    """Why this was not a refusal by the first backend and an answer of the second's for each request, or None."""
+    answered = sum(each["requests"] for each in counts[1:])
+    share = counts[0]["refusals"] / max(1, answered)
+    if no_refusal(counts) is None and abs(share - 1) > WORK_TOLERANCE:
+        return f"not the same work: {100 * share:.0f} refusals for 100 answers: {counts}"
+    return no_refusal(counts)
 
 
 def summary(rounds):
