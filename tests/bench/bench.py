@@ -9,6 +9,7 @@ usage: bench.py [--quick | --scale] [--rounds N] [--only CASE[,CASE]] [--json FI
 import argparse
 import json
 import pathlib
+import resource
 import subprocess
 import sys
 import time
@@ -18,6 +19,16 @@ import proxies
 import report
 
 OUT = proxies.ROOT / "build" / "bench"
+STREAMS = (100, 1000, 9000)
+SCALE_DESCRIPTORS = 2 * STREAMS[-1] + 500
+
+
+def raise_descriptor_limit(needed, parser):
+    """As far as it may be; what is started inherits it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        parser.error(f"{needed} descriptors are needed, and {hard} are allowed (ulimit -n)")
 
 
 def make_certificate():
@@ -72,9 +83,9 @@ def latency_rows(measured):
     return rows
 
 
-def run_scale(certificate):
+def run_scale():
     own = proxies.AoaiLb
-    streams = [cases.scale(own, certificate, count) for count in (100, 1000, 9000)]
+    streams = [cases.scale(own, count) for count in STREAMS]
     backends = [cases.many(own, count, 1, 3000) for count in (3, 100, 3, 100)]
     workers = [cases.many(own, 3, count, 3000) for count in (1, 2, 1, 2)]
     return {"open streams, an event a second": streams, "backends": backends, "workers": workers}
@@ -82,7 +93,7 @@ def run_scale(certificate):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="three short rounds, under two minutes")
+    parser.add_argument("--quick", action="store_true", help="two short rounds, some two minutes: whether it runs")
     parser.add_argument("--scale", action="store_true", help="9,000 streams, 100 backends, two workers; aoai-lb alone")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--only", default="", help="cases, with commas between them")
@@ -92,15 +103,21 @@ def main():
     arguments = parser.parse_args()
     if proxies.missing():
         parser.error(f"missing: {', '.join(proxies.missing())} (./dev bench installs them)")
+    unknown = set(filter(None, arguments.only.split(","))) - {case.name for case in cases.CASES}
+    if unknown:
+        parser.error(f"there is no case {', '.join(sorted(unknown))}; there are: {', '.join(case.name for case in cases.CASES)}")
+    if arguments.readme and (arguments.only or arguments.scale):
+        parser.error("--readme takes the whole table: neither --only nor --scale")
+    raise_descriptor_limit(SCALE_DESCRIPTORS if arguments.scale else 0, parser)
     started = time.monotonic()
     certificate = make_certificate()
     wanted = [case for case in cases.CASES if not arguments.only or case.name in arguments.only.split(",")]
-    rounds = arguments.rounds or (1 if arguments.quick else 9)
+    rounds = arguments.rounds or (2 if arguments.quick else 9)
     run_ms = 700 if arguments.quick else None
     result = {"cases": [], "others": []}
     try:
         if arguments.scale:
-            result["scale"] = run_scale(certificate)
+            result["scale"] = run_scale()
         else:
             result["cases"] = run_cases(wanted, rounds, run_ms, certificate, list(proxies.PROXIES))
             result["others"] = latency_rows(result["cases"])
@@ -112,11 +129,13 @@ def main():
     text = report.table(result)
     print(text)
     arguments.json.write_text(json.dumps(result, indent=1) + "\n")
-    if result["cases"]:
+    written = [arguments.json]
+    if any(case["same_work"] for case in result["cases"]):
         arguments.plot.write_text(report.plot(result))
+        written.append(arguments.plot)
     if arguments.readme:
         report.into_readme(proxies.ROOT / "README.md", text)
-    print(f"{time.monotonic() - started:.0f} s; {arguments.json}, {arguments.plot}", file=sys.stderr)
+    print(f"{time.monotonic() - started:.0f} s; {', '.join(map(str, written))}", file=sys.stderr)
     return 0
 
 

@@ -64,6 +64,8 @@ class Case:
                     proxy.close()
         figures = {"cpu_us": result[f"cpu_us_per_{self.unit}"], "per_second": result[f"{self.unit}s"] / result["seconds"],
                    "p50_us": result["latency_us"]["p50"], "p99_us": result["latency_us"]["p99"]}
+        if not result[f"{self.unit}s"] or (proxy_class is not None and not figures["cpu_us"]):
+            raise RuntimeError(f"{self.title}: no {self.unit}s came, or no CPU time was counted: {result}")
         if self.refusal is not None:
             fault = report.other_work(counts) if self.same_work else report.no_refusal(counts)
             if fault:
@@ -113,9 +115,8 @@ def memory_per_stream(proxy_class, certificate, tls, streams):
     return {"kb_per_stream": grown / streams, "idle_rss_kb": idle, "start_ms": proxy.start_ms}
 
 
-def scale(proxy_class, certificate, streams, seconds=4):
+def scale(proxy_class, streams, seconds=4):
     """CPU time for each event and memory for each stream, with so many open streams, an event a second each."""
-    del certificate
     with scratch() as directory, Case("scale", "").backends(None, None) as (ports, _):
         proxy = proxy_class(directory, ports)
         try:
@@ -135,15 +136,23 @@ def scale(proxy_class, certificate, streams, seconds=4):
                 load.close()
         finally:
             proxy.close()
-    return {"streams": streams, "kb_per_stream": grown / streams, "cpu_us_per_event": cpu / 1000 / result["events"]}
+    if result["events"] < streams * seconds / 2:
+        raise RuntimeError(f"{streams} streams: {result['events']} events came in {seconds} s: the load or the machine lags")
+    return {"streams": streams, "events_per_second": round(result["events"] / result["seconds"]), "grown_kb": grown,
+            "kb_per_stream": grown / streams, "cpu_us_per_event": cpu / 1000 / result["events"]}
 
 
 def many(proxy_class, backends, workers, run_ms):
     """CPU time of a small request with so many backends (one process behind many addresses), and with so many workers."""
-    with scratch() as directory, Case("many", "").backends(None, None) as (ports, _):
+    with scratch() as directory, Case("many", "").backends(None, None) as (ports, counts):
         proxy = proxy_class(directory, ports * backends, workers=workers)
         try:
             result = measure(proxy.port, proxy.cpu_ns, "--connections", 32, "--run", run_ms, "--warm", 500)
+            threads = sorted(proxy.threads_cpu_ns(), reverse=True)[:workers]
         finally:
             proxy.close()
+    if counts[0]["connections"] < backends:
+        raise RuntimeError(f"{backends} backends: only {counts[0]['connections']} connections to them were made")
+    if len(threads) < workers or threads[-1] * workers < sum(threads) / 2:
+        raise RuntimeError(f"{workers} workers: the work is not spread over them: {threads} ns")
     return {"backends": backends, "workers": workers, "cpu_us": result["cpu_us_per_answer"]}

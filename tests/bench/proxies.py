@@ -95,16 +95,19 @@ class Proxy:
                 time.sleep(0.001)
         raise AssertionError(f"{self.name} does not answer")
 
-    def cpu_ns(self):
-        """CPU time of all threads of all its processes."""
-        total = 0
+    def threads_cpu_ns(self):
+        """CPU time of each thread of all its processes."""
+        found = []
         for pid in children(self.process.pid):
             for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
                 try:
-                    total += ticks_ns(task / "schedstat")
+                    found.append(ticks_ns(task / "schedstat"))
                 except FileNotFoundError:
                     pass  # a thread that has just ended
-        return total
+        return found
+
+    def cpu_ns(self):
+        return sum(self.threads_cpu_ns())
 
     def memory_kb(self):
         """Resident memory of all its processes, each page once (PSS)."""

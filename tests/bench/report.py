@@ -5,14 +5,15 @@ import statistics
 
 # HAProxy's second backend has a 257th of the weight; what is under way at the end has been refused already.
 WORK_TOLERANCE = 0.02
+PROGRAMS = ("aoai-lb", "nginx", "haproxy")
 
 
 def median_and_spread(values):
-    """The median, and half the distance between the quartiles as a share of it."""
+    """The median, and half the distance between the quartiles as a share of it; of a single value there is no spread."""
     values = sorted(values)
     middle = statistics.median(values)
     if len(values) < 2 or not middle:
-        return middle, 0.0
+        return middle, None
     quarter = statistics.quantiles(values, n=4, method="inclusive")
     return middle, (quarter[2] - quarter[0]) / 2 / middle
 
@@ -60,42 +61,68 @@ def summary(rounds):
     return out
 
 
-def cell(value, spread=None, digits=1):
-    text = f"{value:.{digits}f}"
-    return text if spread is None else f"{text} ±{100 * spread:.0f} %"
+def cell(figure, digits=1):
+    """A median, with its spread where there were several rounds."""
+    if figure is None:
+        return "–"
+    text = f"{figure['median']:.{digits}f}"
+    return text if figure["spread"] is None else f"{text} ±{100 * figure['spread']:.0f} %"
+
+
+def row(*cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def heading(*cells):
+    return [row(*cells), "| --- " * len(cells) + "|"]
+
+
+def compared(cases):
+    """The same work by all, and the ratios."""
+    lines = heading("CPU time of the proxy, µs", "aoai-lb", "nginx", "HAProxy", "÷ nginx", "÷ HAProxy", "goal",
+                    "bare backend, per second")
+    for case in cases:
+        figures = {name: case["figures"].get(name, {}) for name in (*PROGRAMS, "backend")}
+        bare = figures["backend"].get("per_second")
+        lines.append(row(case["title"], *(cell(figures[name].get("cpu_us")) for name in PROGRAMS),
+                         *(cell(figures[name].get("ratio"), 2) for name in PROGRAMS[1:]),
+                         "" if case["goal"] is None else f"{case['goal']:g}", f"{bare['median']:.0f}" if bare else "–"))
+    return lines
+
+
+def observed(case):
+    """Work that need not be the same: how much there was of it, what it cost, how long the caller waited."""
+    wanted = (("attempts", "requests to backends for each answer", 3), ("cpu_us", "CPU time of the proxy for each answer, µs", 1),
+              ("p50_us", "median, µs", 0), ("p99_us", "99th percentile, µs", 0))
+    return heading(case["title"], "aoai-lb", "nginx", "HAProxy") + [
+        row(title, *(cell(case["figures"].get(name, {}).get(key), digits) for name in PROGRAMS))
+        for key, title, digits in wanted]
+
+
+def other_rows(rows):
+    return heading("", "aoai-lb", "nginx", "HAProxy") + [
+        row(each["title"], *(f"{each[name]:.1f}" if each.get(name) is not None else "–" for name in PROGRAMS))
+        for each in rows]
+
+
+def scaled(title, rows):
+    return heading(title, *rows[0]) + [
+        row("", *(f"{value:.1f}" if isinstance(value, float) else str(value) for value in each.values())) for each in rows]
 
 
 def table(report):
     """Markdown."""
-    lines = ["| CPU time of the proxy, µs | aoai-lb | nginx | HAProxy | ÷ nginx | ÷ HAProxy | goal | bare backend, per second |",
-             "| --- | --- | --- | --- | --- | --- | --- | --- |"]
-    for case in report["cases"]:
-        figures = case["figures"]
-        row = [case["title"]]
-        for name in ("aoai-lb", "nginx", "haproxy"):
-            cpu = figures.get(name, {}).get("cpu_us")
-            row.append(cell(cpu["median"], cpu["spread"]) if cpu else "–")
-        for name in ("nginx", "haproxy"):
-            ratio = figures.get(name, {}).get("ratio")
-            row.append(cell(ratio["median"], ratio["spread"], 2) if ratio else "–")
-        row.append("" if case["goal"] is None else f"{case['goal']:g}")
-        bare = figures.get("backend", {}).get("per_second")
-        row.append(f"{bare['median']:.0f}" if bare else "–")
-        lines.append("| " + " | ".join(row) + " |")
-    lines += ["", "| | aoai-lb | nginx | HAProxy |", "| --- | --- | --- | --- |"]
-    for row in report["others"]:
-        lines.append("| " + " | ".join([row["title"], *(cell(row[name]) if row.get(name) is not None else "–"
-                                                           for name in ("aoai-lb", "nginx", "haproxy"))]) + " |")
-    for title, rows in report.get("scale", {}).items():
-        lines += ["", f"| {title} | " + " | ".join(rows[0]) + " |", "| --- " * (len(rows[0]) + 1) + "|"]
-        lines += ["| | " + " | ".join(f"{value:.1f}" if isinstance(value, float) else str(value) for value in row.values())
-                  + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+    same = [case for case in report["cases"] if case["same_work"]]
+    parts = [compared(same)] if same else []
+    parts += [observed(case) for case in report["cases"] if not case["same_work"]]
+    parts += [other_rows(report["others"])] if report["others"] else []
+    parts += [scaled(title, rows) for title, rows in report.get("scale", {}).items()]
+    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 
 
 def plot(report):
     """Bars of the ratios to nginx: shorter is cheaper."""
-    cases = [case for case in report["cases"] if case["figures"].get("nginx", {}).get("ratio")]
+    cases = [case for case in report["cases"] if case["same_work"] and case["figures"].get("nginx", {}).get("ratio")]
     width, left, step, scale = 760, 250, 30, 320
     height = 50 + step * len(cases)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
@@ -105,7 +132,8 @@ def plot(report):
     for i, case in enumerate(cases):
         ratio, y = case["figures"]["nginx"]["ratio"], 38 + step * i
         length = min(ratio["median"], 1.4) * scale
-        low, high = (length * (1 - ratio["spread"]), length * (1 + ratio["spread"]))
+        spread = ratio["spread"] or 0
+        low, high = length * (1 - spread), length * (1 + spread)
         out.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{html.escape(case["title"])}</text>'
                    f'<rect x="{left}" y="{y}" width="{length:.1f}" height="20" fill="#2f6fb3"/>'
                    f'<line x1="{left + low:.1f}" y1="{y + 10}" x2="{left + high:.1f}" y2="{y + 10}" stroke="#000"/>'
