@@ -31,7 +31,7 @@ TIMEOUT_SECONDS = 60
 # A call that may block has a second line, once it returns. Reading the clock is a system call under valgrind alone.
 SYSTEM_CALL = re.compile(r"^SYSCALL\[\d+,\d+\]\( *\d+\) (?!\.\.\. \[async\])(?!sys_clock_gettime)", re.M)
 # A wait that a stop of ours has interrupted (EINTR) is begun again: one of the two is not the daemon's doing.
-INTERRUPTED = re.compile(r"^SYSCALL\[\d+,\d+\]\( *232\) \.\.\. \[async\] --> Failure\(0x4\)", re.M)
+INTERRUPTED = re.compile(r"^SYSCALL\[\d+,\d+\]\( *\d+\) \.\.\. \[async\] --> Failure\(0x4\)", re.M)
 
 REQUEST_FIELDS = (
     "Host: 127.0.0.1", "Accept: application/json", "Accept-Encoding: gzip, deflate", "Accept-Language: *",
