@@ -58,15 +58,17 @@ class Proxy:
 
     tls		backends are reached with TLS (nothing is verified: it is the same work for all)
     refusal	what the first port's backend does; None: it answers like the others
+    large	bodies of 40 KB come: each program has buffers for a whole one, as aoai-lb's reads always have
     """
 
     name = None
     refusal_status = "429"  # what it can try again
 
-    def __init__(self, directory, ports, tls=False, refusal=None, access_log=False, workers=1):
+    def __init__(self, directory, ports, tls=False, refusal=None, large=False, access_log=False, workers=1):
         self.directory = directory
         self.port = free_port()
-        self.ports, self.tls, self.refusal, self.access_log, self.workers = ports, tls, refusal, access_log, workers
+        self.ports, self.tls, self.refusal, self.large = ports, tls, refusal, large
+        self.access_log, self.workers = access_log, workers
         self.output = open(directory / f"{self.name}.log", "ab")
         began = time.monotonic()
         self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=self.output,
@@ -154,6 +156,8 @@ class Nginx(Proxy):
         servers = "".join(f"server 127.0.0.1:{port} {fails}{' backup' if self.standby and i else ''};"
                           for i, port in enumerate(self.ports))
         retry = "error timeout http_429 http_503 non_idempotent" if self.refusal else "error timeout"
+        # Otherwise it reads 4 KB at a time: little memory for each stream, many system calls for a large answer.
+        buffers = "proxy_buffer_size 48k; proxy_buffers 8 48k; proxy_busy_buffers_size 96k;" if self.large else ""
         config = self.directory / "nginx.conf"
         config.write_text(f"""
 daemon off; worker_processes {self.workers}; worker_rlimit_nofile 20000; pid {self.directory}/nginx.pid;
@@ -171,7 +175,7 @@ http {{
     location /openai/ {{
       proxy_pass {'https' if self.tls else 'http'}://backends; proxy_http_version 1.1; proxy_set_header Connection "";
       proxy_set_header api-key {KEY}; proxy_buffering off; proxy_next_upstream {retry}; proxy_ssl_verify off;
-      proxy_ssl_session_reuse on;
+      proxy_ssl_session_reuse on; {buffers}
     }}
   }}
 }}
@@ -196,7 +200,7 @@ class HAProxy(Proxy):
 global
   nbthread {self.workers}
   maxconn 9500
-  tune.bufsize 32768
+  tune.bufsize {65536 if self.large else 32768}
 defaults
   mode http
   timeout connect 5s
