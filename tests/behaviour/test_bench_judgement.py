@@ -62,6 +62,8 @@ def test_ratios_are_made_pair_by_pair_and_only_where_the_work_is_the_same():
     assert "| a < b | 11.0 ±5 % | 18.0 ±6 % | 10.0 ±0 % | 0.62 ±10 % | 1.10 ±5 % | 0.85 | – |" in compared
     assert "1.250" in observed and "0.62" not in observed and "0.85" not in observed
     assert "| idle | 1.0 | 2.0 | – |" in others and "| 1 | 2.5 |" in scale
+    whole["cases"].append({"title": "gone wrong", "same_work": True, "goal": 1, "fault": "5 errors"})
+    assert "| gone wrong | not compared |" in report.table(whole)
     picture = xml.dom.minidom.parseString(report.plot(whole))
     assert len(picture.getElementsByTagName("rect")) == 2, "one bar on the ground"
     assert report.summary({"aoai-lb": rounds(10.0)})["aoai-lb"]["cpu_us"]["spread"] is None, "one round has no spread"

@@ -66,11 +66,11 @@ class Case:
         figures = {"cpu_us": result[f"cpu_us_per_{self.unit}"], "per_second": result[f"{self.unit}s"] / result["seconds"],
                    "p50_us": result["latency_us"]["p50"], "p99_us": result["latency_us"]["p99"]}
         if not result[f"{self.unit}s"] or (proxy_class is not None and not figures["cpu_us"]):
-            raise RuntimeError(f"{self.title}: no {self.unit}s came, or no CPU time was counted: {result}")
+            raise RuntimeError(f"no {self.unit}s came, or no CPU time was counted: {result}")
         if self.refusal is not None:
             fault = report.other_work(counts) if self.same_work else report.no_refusal(counts)
             if fault:
-                raise RuntimeError(f"{self.title}, {proxy_class.name}: {fault}")
+                raise RuntimeError(f"{proxy_class.name}: {fault}")
             figures["attempts"] = report.attempts(counts)
         return figures
 

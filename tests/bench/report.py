@@ -82,6 +82,9 @@ def compared(cases):
     lines = heading("CPU time of the proxy, µs", "aoai-lb", "nginx", "HAProxy", "÷ nginx", "÷ HAProxy", "goal",
                     "bare backend, per second")
     for case in cases:
+        if "fault" in case:
+            lines.append(row(case["title"], "not compared", *[""] * 6))
+            continue
         figures = {name: case["figures"].get(name, {}) for name in (*PROGRAMS, "backend")}
         bare = figures["backend"].get("per_second")
         lines.append(row(case["title"], *(cell(figures[name].get("cpu_us")) for name in PROGRAMS),
@@ -100,12 +103,14 @@ def observed(case):
 
 
 def other_rows(rows):
+    """Figures of all three, without spread."""
     return heading("", "aoai-lb", "nginx", "HAProxy") + [
         row(each["title"], *(f"{each[name]:.1f}" if each.get(name) is not None else "–" for name in PROGRAMS))
         for each in rows]
 
 
 def scaled(title, rows):
+    """Figures of aoai-lb alone, a line for each size."""
     return heading(title, *rows[0]) + [
         row("", *(f"{value:.1f}" if isinstance(value, float) else str(value) for value in each.values())) for each in rows]
 
@@ -114,15 +119,24 @@ def table(report):
     """Markdown."""
     same = [case for case in report["cases"] if case["same_work"]]
     parts = [compared(same)] if same else []
-    parts += [observed(case) for case in report["cases"] if not case["same_work"]]
+    parts += [observed(case) for case in report["cases"] if not case["same_work"] and "fault" not in case]
     parts += [other_rows(report["others"])] if report["others"] else []
     parts += [scaled(title, rows) for title, rows in report.get("scale", {}).items()]
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 
 
+def drawn(report):
+    return [case for case in report["cases"] if case["same_work"] and case.get("figures", {}).get("nginx", {}).get("ratio")]
+
+
+def is_drawn(report):
+    """Whether there is anything to plot."""
+    return bool(drawn(report))
+
+
 def plot(report):
     """Bars of the ratios to nginx: shorter is cheaper."""
-    cases = [case for case in report["cases"] if case["same_work"] and case["figures"].get("nginx", {}).get("ratio")]
+    cases = drawn(report)
     width, left, step, scale = 760, 250, 30, 320
     height = 50 + step * len(cases)
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif" '
