@@ -10,6 +10,10 @@ from load import Backend, Load, measure
 from proxies import Refusal
 
 
+PACE_KEPT = 0.6  # alone on two cores it is 0.85, since a timer's tick is 4 ms
+TRIES = 4
+
+
 @contextlib.contextmanager
 def scratch():
     directory = pathlib.Path(tempfile.mkdtemp(prefix="aoai-bench-"))
@@ -27,13 +31,15 @@ class Case:
     refusal	what the first of the backends refuses (None: nothing)
     same_work	all programs have to ask the backends for the same; else how often they ask is part of the result
     goal	the ratio to nginx that is aimed at (None: none)
+    pace	so many a second are asked for. Where far fewer came, load or backend had no processor, and several were passed on
+		at once, which is cheaper: such a run is done again (None: as many as there can be)
     """
 
     def __init__(self, name, title, *arguments, unit="answer", tls=False, backends=1, refusal=None, same_work=True,
-                 large=False, access_log=False, goal=None, run_ms=2000):
+                 large=False, access_log=False, goal=None, pace=None, run_ms=2000):
         self.name, self.title, self.arguments, self.unit = name, title, arguments, unit
         self.tls, self.count, self.refusal, self.same_work = tls, backends, refusal, same_work
-        self.large, self.access_log, self.goal, self.run_ms = large, access_log, goal, run_ms
+        self.large, self.access_log, self.goal, self.pace, self.run_ms = large, access_log, goal, pace, run_ms
         if refusal is not None and refusal.names:
             self.arguments += ("--names", refusal.names)
 
@@ -52,6 +58,13 @@ class Case:
 
     def run(self, proxy_class, certificate, run_ms=None):
         """One round; proxy_class None: the bare backend."""
+        for _ in range(TRIES):
+            figures = self.run_once(proxy_class, certificate, run_ms)
+            if self.pace is None or figures["per_second"] >= self.pace * PACE_KEPT:
+                return figures
+        raise RuntimeError(f"{figures['per_second']:.0f} {self.unit}s a second instead of {self.pace}: the machine is too busy")
+
+    def run_once(self, proxy_class, certificate, run_ms):
         arguments = (*self.arguments, "--run", run_ms or self.run_ms, "--warm", 300)
         with scratch() as directory, self.backends(proxy_class, certificate) as (ports, counts):
             if proxy_class is None:
@@ -76,13 +89,14 @@ class Case:
 
 
 STREAM = ("--call", "stream-100-20", "--connections", 1000)
+STREAM_PACE = 1000 * 1000 // 20
 CASES = (
     Case("json_1", "JSON, 1 at a time", "--connections", 1, goal=0.85),
     Case("json_32", "JSON, 32 at once", "--connections", 32, goal=0.85),
     Case("json_256", "JSON, 256 at once", "--connections", 256, goal=0.8),
     Case("request_40k", "40 KB up, 32 at once", "--call", "request_40k", "--connections", 32, large=True, goal=1.1),
     Case("answer_40k", "40 KB down, 32 at once", "--call", "answer_40k", "--connections", 32, large=True, goal=1.1),
-    Case("stream_1000", "events of 1000 streams", *STREAM, unit="event", goal=1.0, run_ms=4000),
+    Case("stream_1000", "events of 1000 streams", *STREAM, unit="event", goal=1.0, pace=STREAM_PACE, run_ms=4000),
     # Each deployment is asked for again when the wait of its last 429 is long over, so that none is passed over: 1000
     # names at 50,000 requests a second take 20 ms; the shortest rest that aoai-lb takes is 10 ms.
     Case("failover", "429, then 200, each request", "--connections", 8, backends=2,
