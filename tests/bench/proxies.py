@@ -47,7 +47,7 @@ def children(pid):
 # What is expected of the first of several backends: that it refuses everything, and how that is to be met.
 #   wait_ms	that its refusals ask for: retry-after-ms, which of the three aoai-lb alone reads
 #   standby	the first backend is asked before the other, always (aoai-lb: whenever the wait is over); else all are alike, and
-#		one that refused is left alone for REST_SECONDS by those that cannot be told by it for how long
+#		one that refused is left alone for as long as it asks by aoai-lb, for REST_SECONDS by nginx, not by HAProxy
 #   names	deployments, each with a quota of its own: d0, d1, …; 0: one
 Refusal = collections.namedtuple("Refusal", "wait_ms standby names")
 REST_SECONDS = 1
@@ -79,10 +79,6 @@ class Proxy:
     @property
     def standby(self):
         return self.refusal is not None and self.refusal.standby
-
-    @property
-    def rests(self):
-        return self.refusal is not None and not self.refusal.standby
 
     def await_answer(self, began):
         """Milliseconds until the first connection was taken and answered with anything."""
@@ -152,7 +148,8 @@ class Nginx(Proxy):
     name = "nginx"
 
     def command(self):
-        fails = f"max_fails=1 fail_timeout={REST_SECONDS}s" if self.rests else "max_fails=0"
+        rests = self.refusal is not None and not self.standby
+        fails = f"max_fails=1 fail_timeout={REST_SECONDS}s" if rests else "max_fails=0"
         servers = "".join(f"server 127.0.0.1:{port} {fails}{' backup' if self.standby and i else ''};"
                           for i, port in enumerate(self.ports))
         retry = "error timeout http_429 http_503 non_idempotent" if self.refusal else "error timeout"
@@ -189,11 +186,10 @@ class HAProxy(Proxy):
 
     def command(self):
         # A backup server is no target of a redispatch: the other one has a weight that hardly ever counts instead.
-        # What is left alone for a while comes back by a check, which is a connection each second and no request.
-        rest = f" check inter {REST_SECONDS}s rise 1 fall 1 observe layer7 error-limit 1 on-error mark-down"
+        # None is left alone: "observe layer7" with "on-error mark-down" does not see an answer that is tried again,
+        # and a check that asks for a completion each second would be billed.
         servers = "\n".join(f"  server s{i} 127.0.0.1:{port}{' ssl verify none' if self.tls else ''}"
-                            f"{f' weight {1 if i else 256}' if self.standby else ''}{rest if self.rests else ''}"
-                            for i, port in enumerate(self.ports))
+                            f"{f' weight {1 if i else 256}' if self.standby else ''}" for i, port in enumerate(self.ports))
         retry = "  retry-on conn-failure 503\n  option redispatch 1\n  retries 3" if self.refusal else ""
         config = self.directory / "haproxy.cfg"
         config.write_text(f"""
