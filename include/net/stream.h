@@ -52,6 +52,7 @@ struct stream {
 	bool want_write;
 	bool read_needs_write; /* TLS: the pending read can go on once the socket takes bytes */
 	bool write_needs_read;
+	bool messages_came; /* TLS: for which OpenSSL holds buffers that are to be given back */
 	bool read_armed; /* what epoll was told */
 	bool write_armed;
 	const char *fault; /* why it broke, text that stays; NULL before */

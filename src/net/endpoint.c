@@ -66,8 +66,9 @@ parse_literal(const char *host, uint16_t port, struct address *out)
 static int
 keep_session(SSL *ssl, SSL_SESSION *session)
 {
-	struct endpoint *endpoint = SSL_get_app_data(ssl);
-	SSL_SESSION *copy = endpoint != NULL ? SSL_SESSION_dup(session) : NULL, *old;
+	/* The connection holds a reference to its endpoint for longer than it lives. */
+	struct endpoint *endpoint = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+	SSL_SESSION *copy = SSL_SESSION_dup(session), *old;
 
 	if (copy == NULL)
 		return 0;
@@ -121,6 +122,7 @@ endpoint_new(const struct endpoint_settings *settings, char *fault, size_t fault
 			return NULL;
 		}
 		SSL_CTX_set_session_cache_mode(endpoint->tls, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
+		SSL_CTX_set_app_data(endpoint->tls, endpoint);
 		SSL_CTX_sess_set_new_cb(endpoint->tls, keep_session);
 	}
 	return endpoint;
@@ -311,8 +313,6 @@ endpoint_tls_new(struct endpoint *endpoint)
 	SSL *ssl = tls_client_new(endpoint->tls, endpoint->server_name, endpoint->verify);
 	SSL_SESSION *session = NULL;
 
-	/* The connection holds a reference to its endpoint for longer than it lives. */
-	SSL_set_app_data(ssl, endpoint);
 	/* A copy for each connection: see keep_session(). */
 	pthread_mutex_lock(&endpoint->mutex);
 	if (endpoint->session != NULL)
