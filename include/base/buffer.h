@@ -13,6 +13,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/compiler.h"
 #include "base/slice.h"
@@ -29,8 +30,13 @@ void buffer_reserve(struct buffer *buffer, size_t more);
 void buffer_reserve_exactly(struct buffer *buffer, size_t capacity);
 void buffer_append(struct buffer *buffer, const void *data, size_t length);
 void buffer_append_slice(struct buffer *buffer, struct slice slice);
-void buffer_append_string(struct buffer *buffer, const char *string);
 void buffer_append_byte(struct buffer *buffer, char byte);
+/* Inline, so that the length of a text that stands in the source is not counted. */
+static inline void
+buffer_append_string(struct buffer *buffer, const char *string)
+{
+	buffer_append(buffer, string, strlen(string));
+}
 /* Decimal digits. */
 void buffer_append_u64(struct buffer *buffer, uint64_t value);
 void buffer_append_format(struct buffer *buffer, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -66,8 +66,12 @@ struct header {
 	enum header_id id;
 };
 
+/* A set of ids is one word. */
+#define HEADER_BIT(id) (UINT64_C(1) << (id))
+
 struct headers {
 	unsigned count;
+	uint64_t ids; /* of the fields: most questions are about one that is not there */
 	struct header items[HEADERS_MAX];
 };
 

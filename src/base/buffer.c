@@ -52,12 +52,6 @@ buffer_append_slice(struct buffer *buffer, struct slice slice)
 }
 
 void
-buffer_append_string(struct buffer *buffer, const char *string)
-{
-	buffer_append(buffer, string, strlen(string));
-}
-
-void
 buffer_append_byte(struct buffer *buffer, char byte)
 {
 	buffer_reserve(buffer, 1);

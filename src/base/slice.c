@@ -109,7 +109,8 @@ slice_to_u64(struct slice digits, uint64_t *value)
 		if (c < '0' || c > '9')
 			return false;
 		uint64_t digit = (uint64_t)(c - '0');
-		if (total > (UINT64_MAX - digit) / 10)
+		/* Nineteen digits always fit. */
+		if (i >= 19 && total > (UINT64_MAX - digit) / 10)
 			return false;
 		total = total * 10 + digit;
 	}

@@ -29,20 +29,20 @@ head_find_end(struct head_search *search, struct slice bytes, size_t limit, size
 {
 	size_t length = bytes.length < limit ? bytes.length : limit;
 
-	while (search->scanned < length) {
-		const char *feed = memchr(bytes.data + search->scanned, '\n', length - search->scanned);
-		if (!feed) {
-			search->scanned = length;
-			break;
+	for (size_t width; search->scanned < length; search->scanned += width) {
+		uint64_t feeds = scan_line_feeds(bytes.data + search->scanned, bytes.data + length, &width);
+
+		for (; feeds != 0; feeds &= feeds - 1) {
+			size_t at = search->scanned + (size_t)__builtin_ctzll(feeds);
+
+			if (at == 0 || bytes.data[at - 1] != '\r')
+				return HEAD_MALFORMED;
+			if (at == search->line_start + 1) {
+				*head_length = at + 1;
+				return HEAD_COMPLETE;
+			}
+			search->line_start = at + 1;
 		}
-		size_t at = (size_t)(feed - bytes.data);
-		if (at == 0 || feed[-1] != '\r')
-			return HEAD_MALFORMED;
-		if (at == search->line_start + 1) {
-			*head_length = at + 1;
-			return HEAD_COMPLETE;
-		}
-		search->line_start = search->scanned = at + 1;
 	}
 	/* A head that fills the limit and has not ended can only become longer than it. */
 	return bytes.length >= limit ? HEAD_TOO_LARGE : HEAD_INCOMPLETE;
@@ -80,13 +80,13 @@ malformed(struct head_walk *walk, const char *fault)
 	return HEAD_MALFORMED;
 }
 
-/* Takes a run of bytes of one class, possibly empty. */
+/* Takes a token, possibly empty. */
 static struct slice
-take_run(struct head_walk *walk, enum char_class class)
+take_token(struct head_walk *walk)
 {
-	const char *at = walk->at, *end = walk->end;
+	const char *end = walk->end, *at = scan_name(walk->at, end);
 
-	while (at < end && char_is(*at, class))
+	while (UNLIKELY(at < end && char_is(*at, CHAR_TOKEN)))
 		at++;
 	struct slice run = slice_of(walk->at, (size_t)(at - walk->at));
 	walk->at = at;
@@ -253,7 +253,7 @@ take_fields(struct head_walk *walk)
 			return HEAD_TOO_LARGE;
 		}
 		struct header *header = &headers->items[headers->count];
-		header->name = take_run(walk, CHAR_TOKEN);
+		header->name = take_token(walk);
 		if (header->name.length == 0 || !take_byte(walk, ':'))
 			return malformed(walk, name_fault(walk, header->name));
 		if (!take_text(walk, &header->value))
@@ -262,6 +262,7 @@ take_fields(struct head_walk *walk)
 		const char *fault = note_field(walk, header);
 		if (fault)
 			return malformed(walk, fault);
+		headers->ids |= HEADER_BIT(header->id);
 		headers->count++;
 	}
 	return walk->at == walk->end ? HEAD_COMPLETE : malformed(walk, "there are bytes behind the head");
@@ -349,7 +350,7 @@ identify_method(struct slice method)
 static enum head_status
 take_request_line(struct head_walk *walk, struct request_head *out)
 {
-	out->method = take_run(walk, CHAR_TOKEN);
+	out->method = take_token(walk);
 	out->method_id = identify_method(out->method);
 	if (out->method.length == 0 || !take_byte(walk, ' '))
 		return malformed(walk, "the request line does not begin with a method and one space");
@@ -398,6 +399,7 @@ head_parse_request(struct slice head, struct request_head *out)
 	/* Field by field: clearing the whole of the struct would cost more than the parsing. */
 	out->minor_version = 0;
 	out->headers.count = 0;
+	out->headers.ids = 0;
 	out->target = SLICE_EMPTY;
 	enum head_status status = parse_request(&walk, out);
 	out->fault = walk.fault;
@@ -465,6 +467,7 @@ head_parse_response(struct slice head, struct response_head *out)
 	out->reason = SLICE_EMPTY;
 	out->minor_version = 0;
 	out->headers.count = 0;
+	out->headers.ids = 0;
 	enum head_status status = parse_response(&walk, out);
 	out->fault = walk.fault;
 	if (status != HEAD_COMPLETE)

@@ -78,9 +78,17 @@ header_identify(struct slice name)
 	return HEADER_OTHER;
 }
 
+static inline bool
+id_in(enum header_id id, uint64_t set)
+{
+	return set >> id & 1;
+}
+
 const struct header *
 headers_find(const struct headers *headers, enum header_id id)
 {
+	if (!id_in(id, headers->ids))
+		return NULL;
 	for (unsigned i = 0; i < headers->count; i++) {
 		if (headers->items[i].id == id)
 			return &headers->items[i];
@@ -103,6 +111,8 @@ headers_count(const struct headers *headers, enum header_id id)
 {
 	unsigned count = 0;
 
+	if (!id_in(id, headers->ids))
+		return 0;
 	for (unsigned i = 0; i < headers->count; i++)
 		count += headers->items[i].id == id;
 	return count;
@@ -143,33 +153,28 @@ headers_connection_names(const struct headers *headers, struct slice token)
 	return false;
 }
 
-/* A set of header ids is one word. */
-#define ID_BIT(id) (UINT64_C(1) << (id))
-
-static inline bool
-id_in(enum header_id id, uint64_t set)
-{
-	return set >> id & 1;
-}
-
 #define IDS_CREDENTIALS \
-	(ID_BIT(HEADER_API_KEY) | ID_BIT(HEADER_AUTHORIZATION) | ID_BIT(HEADER_OCP_APIM_SUBSCRIPTION_KEY))
+	(HEADER_BIT(HEADER_API_KEY) | HEADER_BIT(HEADER_AUTHORIZATION) | HEADER_BIT(HEADER_OCP_APIM_SUBSCRIPTION_KEY))
 #define IDS_VITAL \
-	(IDS_CREDENTIALS | ID_BIT(HEADER_CONTENT_LENGTH) | ID_BIT(HEADER_TRANSFER_ENCODING) | ID_BIT(HEADER_HOST))
+	(IDS_CREDENTIALS | HEADER_BIT(HEADER_CONTENT_LENGTH) | HEADER_BIT(HEADER_TRANSFER_ENCODING) | \
+	    HEADER_BIT(HEADER_HOST))
 /* RFC 9110, 7.6.1; what Connection names and other proxy-* come on top. */
 #define IDS_HOP_BY_HOP \
-	(ID_BIT(HEADER_CONNECTION) | ID_BIT(HEADER_KEEP_ALIVE) | ID_BIT(HEADER_PROXY_AUTHENTICATE) | \
-	    ID_BIT(HEADER_PROXY_AUTHORIZATION) | ID_BIT(HEADER_PROXY_CONNECTION) | ID_BIT(HEADER_TE) | \
-	    ID_BIT(HEADER_TRAILER) | ID_BIT(HEADER_TRANSFER_ENCODING) | ID_BIT(HEADER_UPGRADE))
+	(HEADER_BIT(HEADER_CONNECTION) | HEADER_BIT(HEADER_KEEP_ALIVE) | HEADER_BIT(HEADER_PROXY_AUTHENTICATE) | \
+	    HEADER_BIT(HEADER_PROXY_AUTHORIZATION) | HEADER_BIT(HEADER_PROXY_CONNECTION) | HEADER_BIT(HEADER_TE) | \
+	    HEADER_BIT(HEADER_TRAILER) | HEADER_BIT(HEADER_TRANSFER_ENCODING) | HEADER_BIT(HEADER_UPGRADE))
 #define IDS_NOT_UPSTREAM \
-	(IDS_HOP_BY_HOP | IDS_VITAL | ID_BIT(HEADER_EXPECT) | ID_BIT(HEADER_ACCEPT_ENCODING) | ID_BIT(HEADER_COOKIE) | \
-	    ID_BIT(HEADER_VIA) | ID_BIT(HEADER_FORWARDED))
-#define IDS_NOT_DOWNSTREAM (IDS_HOP_BY_HOP | ID_BIT(HEADER_CONTENT_LENGTH))
-#define IDS_HINTS (ID_BIT(HEADER_RETRY_AFTER) | ID_BIT(HEADER_RETRY_AFTER_MS) | ID_BIT(HEADER_X_MS_RETRY_AFTER_MS))
+	(IDS_HOP_BY_HOP | IDS_VITAL | HEADER_BIT(HEADER_EXPECT) | HEADER_BIT(HEADER_ACCEPT_ENCODING) | \
+	    HEADER_BIT(HEADER_COOKIE) | HEADER_BIT(HEADER_VIA) | HEADER_BIT(HEADER_FORWARDED))
+#define IDS_NOT_DOWNSTREAM (IDS_HOP_BY_HOP | HEADER_BIT(HEADER_CONTENT_LENGTH))
+#define IDS_HINTS \
+	(HEADER_BIT(HEADER_RETRY_AFTER) | HEADER_BIT(HEADER_RETRY_AFTER_MS) | HEADER_BIT(HEADER_X_MS_RETRY_AFTER_MS))
 
 bool
 headers_connection_names_vital(const struct headers *headers)
 {
+	if (!id_in(HEADER_CONNECTION, headers->ids))
+		return false;
 	for (unsigned i = 0; i < headers->count; i++) {
 		struct slice list = headers->items[i].value;
 		struct slice element;
@@ -188,6 +193,8 @@ headers_connection_names_vital(const struct headers *headers)
 static bool
 connection_names_fields(const struct headers *headers)
 {
+	if (!id_in(HEADER_CONNECTION, headers->ids))
+		return false;
 	for (unsigned i = 0; i < headers->count; i++) {
 		struct slice value = headers->items[i].value;
 
@@ -210,6 +217,13 @@ is_proxy(struct slice name)
 	return (name.data[0] | 0x20) == 'p' && slice_starts_with_nocase(name, SLICE("proxy-"));
 }
 
+/* What this proxy alone may say. */
+static inline bool
+is_own(struct slice name)
+{
+	return name.length >= 3 && (name.data[2] | 0x20) == 'a' && slice_starts_with_nocase(name, SLICE("x-aoai-lb-"));
+}
+
 /* What other proxies on the way said, and what only this one may say. Told apart by the letter behind "x-". */
 static bool
 is_private(struct slice name)
@@ -218,7 +232,7 @@ is_private(struct slice name)
 		return false;
 	switch (name.data[2] | 0x20) {
 	case 'a':
-		return slice_starts_with_nocase(name, SLICE("x-aoai-lb-"));
+		return is_own(name);
 	case 'e':
 		return slice_starts_with_nocase(name, SLICE("x-envoy-"));
 	case 'f':
@@ -244,6 +258,28 @@ goes_upstream(const struct header *header)
 	return is_custom(header->name) ? !is_private(header->name) : !is_proxy(header->name);
 }
 
+/* Lines that stand one behind the other as they are to be written, copied as one. From the first name to the last value. */
+struct line_run {
+	const char *start;
+	size_t length; /* 0: there is none */
+};
+
+static void
+write_run(struct line_run *run, struct buffer *out)
+{
+	char *at;
+
+	if (run->length == 0)
+		return;
+	buffer_reserve(out, run->length + 2);
+	at = out->data + out->length;
+	memcpy(at, run->start, run->length);
+	at[run->length] = '\r';
+	at[run->length + 1] = '\n';
+	out->length += run->length + 2;
+	run->length = 0;
+}
+
 static void
 write_field(const struct header *header, struct buffer *out)
 {
@@ -262,11 +298,31 @@ write_field(const struct header *header, struct buffer *out)
 	out->length = (size_t)(at - out->data);
 }
 
+/* Writes a field, at once or with its neighbours once the run ends. */
+static void
+add_field(const struct header *header, struct line_run *run, struct buffer *out)
+{
+	const char *name = header->name.data, *value = header->value.data;
+	size_t length = header->name.length + 2 + header->value.length;
+
+	if (run->length > 0 && name != run->start + run->length + 2) /* the CR LF between them */
+		write_run(run, out);
+	if (value != name + header->name.length + 2 || value[-1] != ' ') {
+		write_run(run, out);
+		write_field(header, out);
+		return;
+	}
+	if (run->length == 0)
+		run->start = name;
+	run->length = (size_t)(name + length - run->start);
+}
+
 void
 headers_write_upstream(const struct headers *headers, struct buffer *out)
 {
 	bool names_fields = connection_names_fields(headers);
 	bool goes[HEADERS_MAX];
+	struct line_run run = { 0 };
 	unsigned custom = 0;
 
 	for (unsigned i = 0; i < headers->count; i++) {
@@ -281,8 +337,9 @@ headers_write_upstream(const struct headers *headers, struct buffer *out)
 		if (custom > HEADERS_CUSTOM_MAX && slice_starts_with_nocase(header->name, SLICE("x-stainless-")))
 			continue;
 		if (goes[i])
-			write_field(header, out);
+			add_field(header, &run, out);
 	}
+	write_run(&run, out);
 }
 
 void
@@ -299,15 +356,16 @@ headers_write_downstream(const struct headers *headers, bool without_hints, stru
 {
 	uint64_t left_out = IDS_NOT_DOWNSTREAM | (without_hints ? IDS_HINTS : 0);
 	bool names_fields = connection_names_fields(headers);
+	struct line_run run = { 0 };
 
 	for (unsigned i = 0; i < headers->count; i++) {
 		const struct header *header = &headers->items[i];
 
 		if (id_in(header->id, left_out) || (names_fields && headers_connection_names(headers, header->name)))
 			continue;
-		if (header->id == HEADER_OTHER &&
-		    (is_proxy(header->name) || slice_starts_with_nocase(header->name, SLICE("x-aoai-lb-"))))
+		if (header->id == HEADER_OTHER && (is_own(header->name) || is_proxy(header->name)))
 			continue;
-		write_field(header, out);
+		add_field(header, &run, out);
 	}
+	write_run(&run, out);
 }

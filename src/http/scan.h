@@ -35,25 +35,60 @@ scan_load(const char *at)
 	return block;
 }
 
-/* Whether a byte of hits is set (0xff; the others are 0), and which is the first. */
+/* A bit for each byte of hits that is set (0xff; the others are 0), the first byte's the lowest. */
+static inline unsigned
+scan_mask_anywhere(scan_block hits)
+{
+	static const uint64_t lowest = UINT64_C(0x0101010101010101), gather = UINT64_C(0x0102040810204080);
+	uint64_t halves[2];
+
+	/* The product's highest byte takes bit 8i as its bit i; all else lands below it or is lost. */
+	memcpy(halves, &hits, sizeof(halves));
+	return (unsigned)(((le64toh(halves[0]) & lowest) * gather) >> 56 |
+	    ((le64toh(halves[1]) & lowest) * gather) >> 56 << 8);
+}
+
+static inline unsigned
+scan_mask(scan_block hits)
+{
+#ifdef __SSE2__
+	return (unsigned)_mm_movemask_epi8((__m128i)hits);
+#else
+	return scan_mask_anywhere(hits);
+#endif
+}
+
+/* Whether a byte of hits is set, and which is the first. */
 static inline bool
 scan_hit(scan_block hits, unsigned *first)
 {
-#ifdef __SSE2__
-	unsigned mask = (unsigned)_mm_movemask_epi8((__m128i)hits);
+	unsigned mask = scan_mask(hits);
 
 	*first = (unsigned)__builtin_ctz(mask | 1U << SCAN_BLOCK_BYTES);
 	return mask != 0;
-#else
-	uint64_t halves[2];
+}
 
-	memcpy(halves, &hits, sizeof(halves));
-	if (halves[0] != 0)
-		*first = (unsigned)__builtin_ctzll(le64toh(halves[0])) / 8;
-	else if (halves[1] != 0)
-		*first = 8 + (unsigned)__builtin_ctzll(le64toh(halves[1])) / 8;
-	return (halves[0] | halves[1]) != 0;
-#endif
+/* A bit for each line feed of the next bytes, 64 at most, and how many these are. */
+static inline uint64_t
+scan_line_feeds(const char *at, const char *end, size_t *width)
+{
+	uint64_t mask = 0;
+	unsigned blocks = end - at >= 4 * SCAN_BLOCK_BYTES ? 4 : (unsigned)(end - at) / SCAN_BLOCK_BYTES;
+
+	*width = blocks * (size_t)SCAN_BLOCK_BYTES;
+	if (LIKELY(blocks == 4)) {
+		for (unsigned i = 0; i < 4; i++)
+			mask |=
+			    (uint64_t)scan_mask((scan_block)(scan_load(at + i * SCAN_BLOCK_BYTES) == scan_repeat('\n')))
+			    << i * SCAN_BLOCK_BYTES;
+		return mask;
+	}
+	for (unsigned i = 0; i < blocks; i++)
+		mask |= (uint64_t)scan_mask((scan_block)(scan_load(at + i * SCAN_BLOCK_BYTES) == scan_repeat('\n')))
+		    << i * SCAN_BLOCK_BYTES;
+	for (; at + *width < end; ++*width)
+		mask |= (uint64_t)(at[*width] == '\n') << *width;
+	return mask;
 }
 
 /* Marks the quotes, backslashes and control bytes. With the second bit turned over, a quote (0x22) and the space (0x20)
@@ -94,6 +129,22 @@ scan_stops_blank(unsigned char c)
 	return c <= 0x20 || c == 0x7f;
 }
 
+/* Marks all but letters, digits and hyphens: what names are made of, rarer bytes apart. */
+static inline scan_block
+scan_mark_name(scan_block block)
+{
+	scan_block letter = (block | scan_repeat(0x20)) - scan_repeat('a'), digit = block - scan_repeat('0');
+
+	return ~((scan_block)(letter < scan_repeat(26)) | (scan_block)(digit < scan_repeat(10)) |
+	    (scan_block)(block == scan_repeat('-')));
+}
+
+static inline bool
+scan_stops_name(unsigned char c)
+{
+	return !(((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || (c >= '0' && c <= '9') || c == '-');
+}
+
 static inline scan_block
 scan_mark_line_end(scan_block block)
 {
@@ -113,11 +164,10 @@ scan(const char *at, const char *end, scan_block (*mark)(scan_block), bool (*sto
 {
 	unsigned first;
 
-	/* Keys, numbers and words end within the first block. */
-	if (LIKELY(end - at >= SCAN_BLOCK_BYTES)) {
+	/* Keys, numbers, words and most fields' names and values end within the first two blocks. */
+	for (int i = 0; i < 2 && LIKELY(end - at >= SCAN_BLOCK_BYTES); i++, at += SCAN_BLOCK_BYTES) {
 		if (scan_hit(mark(scan_load(at)), &first))
 			return at + first;
-		at += SCAN_BLOCK_BYTES;
 	}
 	for (; end - at >= 4 * SCAN_BLOCK_BYTES; at += 4 * SCAN_BLOCK_BYTES) {
 		scan_block a = mark(scan_load(at)), b = mark(scan_load(at + SCAN_BLOCK_BYTES));
@@ -160,6 +210,13 @@ static inline const char *
 scan_blank(const char *at, const char *end)
 {
 	return scan(at, end, scan_mark_blank, scan_stops_blank);
+}
+
+/* The first byte that is no letter, digit or hyphen: what may end a field name. */
+static inline const char *
+scan_name(const char *at, const char *end)
+{
+	return scan(at, end, scan_mark_name, scan_stops_name);
 }
 
 /* The first CR or LF. */

@@ -239,6 +239,14 @@ some_fields_go_downstream(void **state)
 		    "Retry-After: 5\r\nretry-after-ms: 5000\r\nx-ms-retry-after-ms: 5000\r\nx-ratelimit-reset-tokens: "
 		    "5\r\n",
 		    true, "x-ratelimit-reset-tokens: 5\r\n" },
+		{ "white space is made one space, between lines that need none and at either end",
+		    "A:1\r\nB: 2\r\nC:  3\r\nD: 4\r\nE: 5\r\nF:\t6\r\nG: 7 \r\nH: 8\t \r\nI: 9\r\nJ:\r\nK: \r\nL: "
+		    "12\r\n",
+		    false,
+		    "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nE: 5\r\nF: 6\r\nG: 7\r\nH: 8\r\nI: 9\r\nJ: \r\nK: \r\nL: 12\r\n" },
+		{ "what stays here takes none of its neighbours along",
+		    "A: 1\r\nTrailer: x\r\nB: 2\r\nC: 3\r\nTrailer: x\r\nUpgrade: y\r\nD: 4\r\nTrailer: z\r\n", false,
+		    "A: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\n" },
 		{ "nobody speaks in our name", "X-Aoai-LB-Attempts: x\r\nA: b\r\n", false, "A: b\r\n" },
 	};
 	struct buffer text = { 0 }, out = { 0 };
