@@ -49,6 +49,10 @@ struct openai_event {
  * errors. */
 void openai_event_read(const struct sse_event *event, struct openai_event *out);
 
+/* Whether an event of a stream that speaks the dialect, and has shown content before, surely says no more than that the
+ * stream goes on: no error, no usage, no end. Such an event need not be read, which would cost ten times as much. */
+bool openai_event_only_goes_on(const struct sse_event *event, enum openai_dialect dialect);
+
 /* Reads "usage" of a whole JSON answer (chat, completions, embeddings: prompt_tokens, completion_tokens, total_tokens,
  * prompt_tokens_details.cached_tokens; Responses: input_tokens, output_tokens, input_tokens_details.cached_tokens).
  * usage->known says whether there was one. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "http/json.h"
+#include "scan.h"
 
 /* Looks into a value that a scan found, when it is an object. */
 static bool
@@ -313,6 +314,45 @@ openai_event_read(const struct sse_event *event, struct openai_event *out)
 	} else {
 		out->kind = slice_equals(event->type, SLICE("keepalive")) ? OPENAI_EVENT_QUIET : OPENAI_EVENT_CONTENT;
 	}
+}
+
+/* Whether text holds the bytes of the keys "error" or "type" or of a "usage" that is not null, as key or as string. */
+static bool
+mentions_more(struct slice text)
+{
+	const char *end = text.data + text.length;
+
+	for (const char *at = text.data; (at = scan_quoted_etu(at, end)) != end; at++) {
+		struct slice rest = slice_of(at, (size_t)(end - at));
+
+		if (slice_starts_with(rest, SLICE("\"type\"")) || slice_starts_with(rest, SLICE("\"error\"")))
+			return true;
+		if (slice_starts_with(rest, SLICE("\"usage\"")) &&
+		    !slice_starts_with(slice_skip(rest, 7), SLICE(":null")))
+			return true;
+	}
+	return false;
+}
+
+bool
+openai_event_only_goes_on(const struct sse_event *event, enum openai_dialect dialect)
+{
+	static const struct slice front = { "{\"type\":\"", 9 }, delta = { ".delta", 6 };
+	struct slice data = event->data, type = event->type;
+
+	if (event->truncated || data.length == 0 || data.data[0] != '{')
+		return false;
+	if (dialect == OPENAI_DIALECT_CHUNKS)
+		return type.length == 0 && !mentions_more(data);
+	if (dialect != OPENAI_DIALECT_RESPONSES || type.length < delta.length ||
+	    !slice_starts_with(type, SLICE("response.")) ||
+	    !slice_equals(slice_skip(type, type.length - delta.length), delta))
+		return false;
+	/* The data's own type counts. */
+	if (!slice_starts_with(data, front) || !slice_starts_with(slice_skip(data, front.length), type))
+		return false;
+	data = slice_skip(data, front.length + type.length);
+	return data.length > 0 && data.data[0] == '"' && !mentions_more(data);
 }
 
 void

@@ -233,6 +233,8 @@ scan_events(struct attempt *attempt, struct slice data, unsigned *status)
 		if (!event.has_data)
 			continue;
 		attempt->events++;
+		if (attempt->saw_content && openai_event_only_goes_on(&event, attempt->dialect))
+			continue;
 		openai_event_read(&event, &meaning);
 		if (meaning.dialect != OPENAI_DIALECT_UNKNOWN)
 			attempt->dialect = (uint8_t)meaning.dialect;

@@ -15,6 +15,12 @@ check_event(const struct sse_event *event)
 	PROMISE(!out.response_failed || out.kind == OPENAI_EVENT_ERROR);
 	PROMISE(event->has_data || out.kind == OPENAI_EVENT_QUIET);
 	PROMISE(out.kind != OPENAI_EVENT_TERMINAL || out.dialect == OPENAI_DIALECT_RESPONSES);
+	for (enum openai_dialect dialect = OPENAI_DIALECT_UNKNOWN; dialect <= OPENAI_DIALECT_RESPONSES; dialect++) {
+		if (!openai_event_only_goes_on(event, dialect))
+			continue;
+		PROMISE(out.kind == OPENAI_EVENT_QUIET || out.kind == OPENAI_EVENT_CONTENT);
+		PROMISE(!out.usage.known && (out.dialect == OPENAI_DIALECT_UNKNOWN || out.dialect == dialect));
+	}
 }
 
 int

@@ -291,6 +291,60 @@ error_codes_are_found(void **state)
 		CHECK_TEXT(rows[i].behaviour, openai_error_code(slice_from(rows[i].body)), rows[i].want);
 }
 
+static void
+events_in_the_midst_need_not_be_read(void **state)
+{
+	enum { UNKNOWN = OPENAI_DIALECT_UNKNOWN, CHUNKS = OPENAI_DIALECT_CHUNKS, RESPONSES = OPENAI_DIALECT_RESPONSES };
+	static const struct {
+		const char *behaviour, *type, *data;
+		int dialect;
+		bool want;
+	} rows[] = {
+		{ "content", "", DELTA("\"content\":\"Hi\""), CHUNKS, true },
+		{ "content that tells of errors in quotes", "", DELTA("\"content\":\"\\\"error\\\"\""), CHUNKS, true },
+		{ "a dialect that is not known yet", "", DELTA("\"content\":\"Hi\""), UNKNOWN, false },
+		{ "the other dialect", "", DELTA("\"content\":\"Hi\""), RESPONSES, false },
+		{ "usage", "", "{\"choices\":[],\"usage\":{\"total_tokens\":1}}", CHUNKS, false },
+		{ "spaced usage", "", "{\"choices\":[],\"usage\" : {\"total_tokens\":1}}", CHUNKS, false },
+		{ "usage behind none", "", "{\"usage\":null,\"usage\":{\"total_tokens\":1}}", CHUNKS, false },
+		{ "an error", "", "{\"error\":{\"code\":\"429\"}}", CHUNKS, false },
+		{ "a type", "", "{\"type\":\"error\"}", CHUNKS, false },
+		{ "an event's type", "error", "{}", CHUNKS, false },
+		{ "the end", "", "[DONE]", CHUNKS, false },
+		{ "no data", "", "", CHUNKS, false },
+		{ "a delta", "response.output_text.delta", "{\"type\":\"response.output_text.delta\",\"delta\":\"a\"}",
+		    RESPONSES, true },
+		{ "a delta of no dialect yet", "response.output_text.delta",
+		    "{\"type\":\"response.output_text.delta\",\"delta\":\"a\"}", UNKNOWN, false },
+		{ "two types", "response.output_text.delta",
+		    "{\"type\":\"response.output_text.delta\",\"type\":\"error\"}", RESPONSES, false },
+		{ "types that differ", "response.output_text.delta", "{\"type\":\"response.failed\"}", RESPONSES,
+		    false },
+		{ "a longer type", "response.output_text.delta", "{\"type\":\"response.output_text.delta.x\"}",
+		    RESPONSES, false },
+		{ "a type that stops short", "response.output_text.delta", "{\"type\":\"response.output_text.delta",
+		    RESPONSES, false },
+		{ "the end of a response", "response.completed", "{\"type\":\"response.completed\"}", RESPONSES,
+		    false },
+		{ "a type alone", ".delta", "{\"type\":\".delta\"}", RESPONSES, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+		size_t length = strlen(rows[i].data);
+		char *data = exact_copy(rows[i].data, length);
+		struct sse_event event = { .type = slice_from(rows[i].type),
+			.data = slice_of(data, length),
+			.has_data = true };
+
+		CHECK(rows[i].behaviour,
+		    openai_event_only_goes_on(&event, (enum openai_dialect)rows[i].dialect) == rows[i].want);
+		event.truncated = true;
+		CHECK("what was cut is read", !openai_event_only_goes_on(&event, (enum openai_dialect)rows[i].dialect));
+		free(data);
+	}
+}
+
 int
 main(void)
 {
@@ -301,6 +355,7 @@ main(void)
 		cmocka_unit_test(usage_is_read),
 		cmocka_unit_test(the_tail_of_an_answer_tells_its_usage),
 		cmocka_unit_test(error_codes_are_found),
+		cmocka_unit_test(events_in_the_midst_need_not_be_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,30 @@ static const struct scanner {
 };
 
 static void
+quoted_letters_are_found_wherever_they_stand(void **state)
+{
+	static const char letters[] = "etuds\"v";
+
+	(void)state;
+	for (size_t length = 2; length < LENGTH_MAX; length++) {
+		for (size_t at = 0; at + 1 < length; at++) {
+			for (size_t i = 0; letters[i] != '\0'; i++) {
+				char text[LENGTH_MAX], *copy;
+
+				memset(text, 'u', sizeof(text));
+				text[at] = '"';
+				text[at + 1] = letters[i];
+				copy = exact_copy(text, length);
+				CHECK_NUMBER("place", scan_quoted_etu(copy, copy + length) - copy,
+				    i < 3 || (letters[i] == '"' && at + 2 < length) ? at + (letters[i] == '"' ? 1 : 0)
+										    : length);
+				free(copy);
+			}
+		}
+	}
+}
+
+static void
 every_byte_stops_or_passes_wherever_it_stands(void **state)
 {
 	(void)state;
@@ -121,6 +145,7 @@ main(void)
 		cmocka_unit_test(a_name_s_letters_are_a_part_of_what_tokens_are_made_of),
 		cmocka_unit_test(a_mask_has_a_bit_for_each_hit_on_every_machine),
 		cmocka_unit_test(line_feeds_are_all_found_in_turns),
+		cmocka_unit_test(quoted_letters_are_found_wherever_they_stand),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
