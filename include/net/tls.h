@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <openssl/ssl.h>
 
@@ -20,5 +21,8 @@ SSL_CTX *tls_server_context(const char *certificate_file, const char *private_ke
 /* server_name: a DNS name (also sent as SNI) or a literal address that the certificate must carry. */
 SSL *tls_client_new(SSL_CTX *context, const char *server_name, bool verify) MUST_CHECK;
 SSL *tls_server_new(SSL_CTX *context) MUST_CHECK;
+
+/* How many connections this process has made so with either, from any thread: of interest to who keeps house. */
+uint64_t tls_connections_made(void) MUST_CHECK;
 
 #endif

@@ -13,8 +13,10 @@
 #include "admin/admin.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/trim.h"
 #include "config/fields.h"
 #include "daemon/notify.h"
+#include "net/tls.h"
 #include "proxy/proxy.h"
 
 /* While draining, how often open connections are counted. */
@@ -34,6 +36,8 @@ struct daemon {
 	struct event *on_term, *on_int, *on_hup, *on_drain;
 	struct event *on_watchdog; /* NULL: no service manager waits for it */
 	uint64_t watchdog_ms;
+	struct event *on_tick;
+	struct trim trim;
 	enum drain drain;
 	uint64_t drain_deadline_ms;
 };
@@ -228,6 +232,28 @@ watch_signals(struct daemon *daemon)
 		fatal("daemon: no timer");
 }
 
+/* Keeps house, once a second. */
+static void
+on_tick(evutil_socket_t fd, short events, void *context)
+{
+	struct daemon *daemon = context;
+
+	(void)fd;
+	(void)events;
+	if (trim_is_due(&daemon->trim, tls_connections_made(), proxy_connections(daemon->proxy)))
+		(void)malloc_trim(0);
+}
+
+static void
+start_ticking(struct daemon *daemon)
+{
+	struct timeval second = { .tv_sec = 1 };
+
+	daemon->on_tick = event_new(daemon->base, -1, EV_PERSIST, on_tick, daemon);
+	if (daemon->on_tick == NULL || event_add(daemon->on_tick, &second) != 0)
+		fatal("daemon: no timer");
+}
+
 static void
 on_watchdog(evutil_socket_t fd, short events, void *context)
 {
@@ -256,6 +282,8 @@ forget_events(struct daemon *daemon)
 {
 	if (daemon->on_watchdog != NULL)
 		event_free(daemon->on_watchdog);
+	if (daemon->on_tick != NULL)
+		event_free(daemon->on_tick);
 	event_free(daemon->on_term);
 	event_free(daemon->on_int);
 	event_free(daemon->on_hup);
@@ -293,6 +321,7 @@ daemon_run(const struct options *options, struct config *config)
 	if (started) {
 		announce(&daemon);
 		watch_for_manager(&daemon);
+		start_ticking(&daemon);
 		notify("READY=1\nSTATUS=Ready");
 		(void)event_base_dispatch(daemon.base);
 		log_record(LOG_INFO, "stopped", LOG_NO_FIELDS, "Stopped");

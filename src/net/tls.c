@@ -3,10 +3,31 @@
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 
 #include "base/log.h"
+
+/* The one count of the process. */
+static _Atomic uint64_t connections_made;
+
+uint64_t
+tls_connections_made(void)
+{
+	return atomic_load_explicit(&connections_made, memory_order_relaxed);
+}
+
+static SSL *
+ssl_new(SSL_CTX *context)
+{
+	SSL *ssl = SSL_new(context);
+
+	if (ssl == NULL)
+		fatal("tls: OpenSSL gives no connection");
+	atomic_fetch_add_explicit(&connections_made, 1, memory_order_relaxed);
+	return ssl;
+}
 
 static void
 explain(char *fault, size_t size, const char *what, const char *file)
@@ -87,13 +108,11 @@ tls_server_context(const char *certificate_file, const char *private_key_file, c
 SSL *
 tls_client_new(SSL_CTX *context, const char *server_name, bool verify)
 {
-	SSL *ssl = SSL_new(context);
+	SSL *ssl = ssl_new(context);
 	unsigned char literal[16];
 	bool is_literal =
 	    inet_pton(AF_INET, server_name, literal) == 1 || inet_pton(AF_INET6, server_name, literal) == 1;
 
-	if (ssl == NULL)
-		fatal("tls: OpenSSL gives no connection");
 	SSL_set_connect_state(ssl);
 	/* What SSL_set_tlsext_host_name() does, without its cast that drops const. */
 	if (!is_literal &&
@@ -111,10 +130,8 @@ tls_client_new(SSL_CTX *context, const char *server_name, bool verify)
 SSL *
 tls_server_new(SSL_CTX *context)
 {
-	SSL *ssl = SSL_new(context);
+	SSL *ssl = ssl_new(context);
 
-	if (ssl == NULL)
-		fatal("tls: OpenSSL gives no connection");
 	SSL_set_accept_state(ssl);
 	return ssl;
 }
