@@ -16,8 +16,8 @@
 
 #include "base/compiler.h"
 
-#define COUNTERS_PAGE_SLOTS 1024U
-#define COUNTERS_PAGES_MAX 64U
+#define COUNTERS_PAGE_SLOTS 4096U
+#define COUNTERS_PAGES_MAX 16U
 
 struct counters;
 

@@ -41,7 +41,7 @@ test_amounts_add_up_under_their_key(void **state)
 static void
 test_many_keys_take_more_pages(void **state)
 {
-	const uint64_t keys = 20 * COUNTERS_PAGE_SLOTS;
+	const uint64_t keys = 10 * COUNTERS_PAGE_SLOTS;
 	struct counters *counters = counters_new();
 	struct seen seen = { 0 };
 
