@@ -75,6 +75,9 @@ void rest_attempt_began(struct rest *rest);
 void rest_attempt_ended(struct rest *rest);
 uint32_t rest_in_flight(const struct rest *rest);
 
+/* What it amounts to, in the one word that the header, the access line and the status share: "available", "cooling",
+ * "ejected", "misconfigured", "probing" (one is due or under way). */
+const char *rest_state_name(enum availability availability, enum rest_reason reason);
 /* As the log and the status page show it: "throttled", "server error", … */
 const char *rest_reason_name(enum rest_reason reason);
 

@@ -27,6 +27,7 @@
 #include "policy/retry.h"
 #include "policy/route.h"
 #include "policy/state.h"
+#include "proxy/explain.h"
 #include "proxy/fleet.h"
 #include "proxy/hold.h"
 #include "proxy/pinning.h"
@@ -99,7 +100,6 @@ struct exchange {
 	/* What was tried. */
 	uint64_t tried[(CONFIG_BACKENDS_MAX + 63) / 64];
 	uint64_t throttled_by[(CONFIG_BACKENDS_MAX + 63) / 64]; /* of those tried: they answered 429 */
-	uint64_t explained[(CONFIG_BACKENDS_MAX + 63) / 64];    /* attempts_text says why it was passed over */
 	struct hold_place hold;
 	struct tally tally;
 	bool forced_once;
@@ -109,10 +109,11 @@ struct exchange {
 	uint64_t refused_token;      /* its generation; 0: no backend has refused one */
 	size_t refused_backend;
 	struct kept_answer kept;
-	uint16_t last_label;         /* the last attempt's backend, for the metrics */
-	uint16_t failed_code;        /* … and how it failed; 0: it did not */
-	bool retries_unsafely;       /* … having maybe been executed */
-	struct buffer attempts_text; /* openai1=429(12000ms),openai2=200 */
+	uint16_t last_label;    /* the last attempt's backend, for the metrics */
+	uint16_t failed_code;   /* … and how it failed; 0: it did not */
+	bool retries_unsafely;  /* … having maybe been executed */
+	const char *stopped_by; /* the setting that forbids further attempts; NULL: none does */
+	struct explanation explanation;
 
 	/* The answer. */
 	struct buffer answer_lines; /* the backend's fields, before the commit */
@@ -144,7 +145,7 @@ void exchange_next(struct exchange *exchange, uint64_t now_ms);
 void exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, const char *reason,
     uint64_t now_ms);
 
-/* Adds to the attempts header: outcome, or NULL for the answer's status, and how long the backend rests for it. */
+/* Adds to the explanation: outcome, or NULL for the answer's status, and how long the backend rests for it. */
 void exchange_note_attempt(struct exchange *exchange, const struct attempt *attempt, const char *outcome,
     uint64_t rest_ms);
 

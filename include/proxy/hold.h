@@ -38,8 +38,10 @@ struct hold_queue {
 struct hold_place {
 	struct exchange *next, *previous;
 	bool queued;
-	uint64_t bytes;    /* counted for it */
-	uint64_t until_ms; /* it waits no longer; 0: it has never waited */
+	uint64_t bytes;     /* counted for it */
+	uint64_t until_ms;  /* it waits no longer; 0: it has never waited */
+	uint64_t since_ms;  /* queued since then */
+	uint64_t waited_ms; /* … and before that */
 };
 
 void hold_init(struct hold_queue *queue, struct worker *worker);
@@ -47,6 +49,9 @@ void hold_init(struct hold_queue *queue, struct worker *worker);
 /* Queues an exchange that nobody can serve now but somebody will in time. False when it cannot wait: switched off, no
  * backend is back in time, or the queue is full. Its state stays TRYING. */
 bool hold_enter(struct exchange *exchange, uint64_t now_ms) MUST_CHECK;
+
+/* For how long it has waited in all; 0: not at all. */
+uint64_t hold_waited_ms(const struct exchange *exchange, uint64_t now_ms);
 
 /* Takes it out of the queue; harmless when it is not there. */
 void hold_leave(struct exchange *exchange);

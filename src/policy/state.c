@@ -152,6 +152,19 @@ rest_in_flight(const struct rest *rest)
 }
 
 const char *
+rest_state_name(enum availability availability, enum rest_reason reason)
+{
+	/* REST_NONE: it has recovered between two looks. */
+	if (availability == AVAILABLE || reason == REST_NONE)
+		return "available";
+	if (availability != RESTING)
+		return "probing";
+	if (reason == REST_THROTTLED)
+		return "cooling";
+	return reason == REST_CREDENTIALS || reason == REST_MISSING_DEPLOYMENT ? "misconfigured" : "ejected";
+}
+
+const char *
 rest_reason_name(enum rest_reason reason)
 {
 	switch (reason) {

@@ -199,30 +199,37 @@ access_request(const struct exchange *exchange, uint64_t now_ms, const char *not
 	char address[CLIENT_ADDRESS_SIZE], path[LOG_TEXT_SAFE_SIZE], deployment[LOG_TEXT_SAFE_SIZE];
 	uint64_t all_ms = now_ms - exchange->started_ms;
 	uint64_t first_ms = exchange->first_byte_ms != 0 ? exchange->first_byte_ms - exchange->started_ms : all_ms;
-	struct slice attempts = buffer_slice(&exchange->attempts_text);
+	struct buffer cut = { 0 };
+	struct slice attempts;
+	char held[sizeof(" held_ms=18446744073709551615")] = "";
 	const char *client = "-";
 
 	if (!config->log_requests || !log_wants(LOG_INFO) || is_probe(exchange))
 		return;
+	attempts = explain_line(&exchange->explanation, &cut);
 	client_address(exchange->client, address, sizeof(address));
 	log_text_safe(exchange->route.path, path, sizeof(path));
 	log_text_safe(slice_of(exchange->deployment, exchange->deployment_length), deployment, sizeof(deployment));
 	if (exchange->client_index > 0)
 		client = config->clients[exchange->client_index - 1].name;
+	if (exchange->hold.until_ms != 0)
+		snprintf(held, sizeof(held), " held_ms=%llu", (unsigned long long)hold_waited_ms(exchange, now_ms));
 	log_record(LOG_INFO, "request",
 	    LOG_FIELDS(LOG_STRING("address", address), LOG_STRING("client", client),
 		LOG_STRING("method", exchange->method_text), LOG_STRING("path", path),
 		LOG_STRING("deployment", deployment), LOG_NUMBER("status", exchange->status),
 		LOG_SLICE("attempts", attempts), LOG_NUMBER("request_bytes", exchange->body_bytes),
 		LOG_NUMBER("bytes", exchange->answer_bytes), LOG_NUMBER("first_byte_ms", first_ms),
-		LOG_NUMBER("duration_ms", all_ms), LOG_NUMBER("prompt_tokens", exchange->usage.prompt_tokens),
+		LOG_NUMBER("duration_ms", all_ms), LOG_NUMBER("held_ms", hold_waited_ms(exchange, now_ms)),
+		LOG_NUMBER("prompt_tokens", exchange->usage.prompt_tokens),
 		LOG_NUMBER("cached_tokens", exchange->usage.cached_tokens),
 		LOG_NUMBER("completion_tokens", exchange->usage.completion_tokens), LOG_STRING("note", note)),
-	    "%s %s %s %s %s %u %.*s bytes=%llu first_byte_ms=%llu duration_ms=%llu tokens=%llu/%llu%s%s%s", address,
+	    "%s %s %s %s %s %u %.*s bytes=%llu first_byte_ms=%llu duration_ms=%llu%s tokens=%llu/%llu%s%s%s", address,
 	    client, exchange->method_text[0] != '\0' ? exchange->method_text : "-", path[0] != '\0' ? path : "-",
 	    deployment[0] != '\0' ? deployment : "-", exchange->status, attempts.length > 0 ? (int)attempts.length : 1,
 	    attempts.length > 0 ? attempts.data : "-", (unsigned long long)exchange->answer_bytes,
-	    (unsigned long long)first_ms, (unsigned long long)all_ms, (unsigned long long)exchange->usage.prompt_tokens,
-	    (unsigned long long)exchange->usage.completion_tokens, note != NULL ? " (" : "", note != NULL ? note : "",
-	    note != NULL ? ")" : "");
+	    (unsigned long long)first_ms, (unsigned long long)all_ms, held,
+	    (unsigned long long)exchange->usage.prompt_tokens, (unsigned long long)exchange->usage.completion_tokens,
+	    note != NULL ? " (" : "", note != NULL ? note : "", note != NULL ? ")" : "");
+	buffer_free(&cut);
 }

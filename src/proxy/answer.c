@@ -46,6 +46,9 @@ void
 answer_write_own_lines(struct exchange *exchange, struct buffer *out, const char *backend, bool has_request_id,
     bool close, uint64_t wait_ms, bool no_retry)
 {
+	struct buffer cut = { 0 };
+	struct slice attempts;
+
 	if (wait_ms > 0) {
 		buffer_append_string(out, "retry-after-ms: ");
 		buffer_append_u64(out, hint_for_caller_ms(wait_ms));
@@ -60,11 +63,13 @@ answer_write_own_lines(struct exchange *exchange, struct buffer *out, const char
 		buffer_append_string(out, backend);
 		buffer_append_string(out, "\r\n");
 	}
-	if (exchange->attempts_text.length > 0) {
+	attempts = explain_line(&exchange->explanation, &cut);
+	if (attempts.length > 0) {
 		buffer_append_string(out, "x-aoai-lb-attempts: ");
-		buffer_append_slice(out, buffer_slice(&exchange->attempts_text));
+		buffer_append_slice(out, attempts);
 		buffer_append_string(out, "\r\n");
 	}
+	buffer_free(&cut);
 	if (!has_request_id)
 		append_request_id(exchange, out);
 	/* A draining daemon takes no further request on this connection. */

@@ -22,9 +22,6 @@
 /* A probe's lease lasts this much longer than anything that ends it; it only matters if an end were ever missed. */
 #define PROBE_LEASE_SPARE_MS 60000U
 
-/* Backends that were passed over are named in the attempts header until it is so long. */
-#define EXPLANATION_MAX_BYTES 1024U
-
 static const char *
 state_name(enum exchange_state state)
 {
@@ -304,57 +301,55 @@ soonest_recovery(const struct exchange *exchange, uint64_t now_ms)
 	return soonest_ms;
 }
 
-/* Why a backend is passed over, for the attempts header; NULL when it is not. */
+/* Why a backend is passed over, in a word; NULL when it is not. */
 static const char *
 reason_to_skip(const struct exchange *exchange, size_t backend, const struct candidate *candidate)
 {
 	if (was_tried(exchange, backend))
 		return NULL;
-	if (candidate->excluded) /* that it does not serve the deployment is no news */
-		return pinning_forbids(exchange, backend) ? "pinned" : NULL;
-	if (candidate->availability == PROBING)
-		return "probing";
-	if (candidate->availability != RESTING)
-		return candidate->no_room ? "no_headroom" : NULL;
-	if (candidate->reason == REST_THROTTLED)
-		return "cooling";
-	if (candidate->reason == REST_CREDENTIALS || candidate->reason == REST_MISSING_DEPLOYMENT)
-		return "misconfigured";
-	return "ejected";
+	if (candidate->excluded)
+		return pinning_forbids(exchange, backend) ? "pinned" : "not_serving";
+	if (candidate->availability == RESTING || candidate->availability == PROBING)
+		return rest_state_name(candidate->availability, candidate->reason);
+	if (exchange->stopped_by != NULL)
+		return exchange->stopped_by;
+	return candidate->no_room ? "no_headroom" : NULL;
 }
 
 /* "openai1=skip:cooling(29999ms;retry-after-ms)" */
 static void
 explain(struct exchange *exchange, size_t backend, const struct candidate *candidate, uint64_t now_ms)
 {
-	struct buffer *text = &exchange->attempts_text;
-	const char *reason = reason_to_skip(exchange, backend, candidate);
+	struct passed_over why = { .reason = reason_to_skip(exchange, backend, candidate) };
 	struct rest *whole, *pair;
 
-	if (reason == NULL || text->length > EXPLANATION_MAX_BYTES || set_has(exchange->explained, backend))
+	if (why.reason == NULL)
 		return;
-	set_add(exchange->explained, backend);
-	buffer_append_format(text, "%s%s=skip:%s", text->length > 0 ? "," : "",
-	    exchange->fleet->backends[backend].config->name, reason);
-	if (candidate->availability != RESTING || candidate->until_ms <= now_ms)
-		return;
-	buffer_append_format(text, "(%llums", (unsigned long long)(candidate->until_ms - now_ms));
-	if (candidate->reason == REST_THROTTLED && find_rests(exchange, backend, &whole, &pair) && pair != NULL)
-		buffer_append_format(text, ";%s",
-		    hint_source_name((enum hint_source)atomic_load_explicit(&pair->hint_source, memory_order_relaxed)));
-	buffer_append_byte(text, ')');
+	if (!candidate->excluded && candidate->availability == RESTING && candidate->until_ms > now_ms) {
+		why.rest_ms = candidate->until_ms - now_ms;
+		why.because = rest_reason_name(candidate->reason);
+		if (candidate->reason == REST_THROTTLED && find_rests(exchange, backend, &whole, &pair) && pair != NULL)
+			why.because = hint_source_name(
+			    (enum hint_source)atomic_load_explicit(&pair->hint_source, memory_order_relaxed));
+	}
+	explain_passed_over(&exchange->explanation, backend, exchange->fleet->backends[backend].config->name, &why);
 }
 
-/* Says why backends were passed over that go before the chosen one. */
+/* Says why backends were passed over that go before the chosen one, or beside it. That one does not serve the deployment is
+ * no news while all goes well. */
 static void
 explain_skipped(struct exchange *exchange, const struct candidate *candidates, size_t count,
     const struct candidate *chosen, uint64_t now_ms)
 {
+	bool excluded_matter = exchange->tally.attempts > 0 || exchange->pinning.resource != PIN_UNKNOWN;
+
 	for (size_t i = 0; i < count; i++) {
 		const struct candidate *candidate = &candidates[i];
 
-		if (!candidate->excluded && candidate != chosen && candidate->priority <= chosen->priority &&
-		    (candidate->availability != AVAILABLE || candidate->no_room > chosen->no_room))
+		if (candidate == chosen || candidate->priority > chosen->priority)
+			continue;
+		if (candidate->excluded ? excluded_matter
+					: candidate->availability != AVAILABLE || candidate->no_room > chosen->no_room)
 			explain(exchange, i, candidate, now_ms);
 	}
 }
@@ -442,16 +437,19 @@ may_try_again(struct exchange *exchange, uint64_t now_ms)
 {
 	const struct config *config = exchange->fleet->config;
 
-	if (config->max_attempts > 0 && exchange->tally.attempts >= config->max_attempts)
+	if (exchange->stopped_by != NULL) {
 		return false;
-	if (exchange->pinning.asks_around && exchange->tally.attempts >= PINNING_ASKS_MAX)
-		return false;
-	if (config->timeouts.request_ms > 0 && now_ms - exchange->started_ms >= config->timeouts.request_ms) {
+	} else if (config->max_attempts > 0 && exchange->tally.attempts >= config->max_attempts) {
+		exchange->stopped_by = "max_attempts";
+	} else if (exchange->pinning.asks_around && exchange->tally.attempts >= PINNING_ASKS_MAX) {
+		exchange->stopped_by = "asked_enough";
+	} else if (config->timeouts.request_ms > 0 && now_ms - exchange->started_ms >= config->timeouts.request_ms) {
 		exchange->tally.timed_out = true;
-		return false;
+		exchange->stopped_by = "request_ms";
+	} else if (exchange->uploading && exchange->tally.attempts > 0) {
+		exchange->stopped_by = "upload"; /* a body that was streamed once is gone */
 	}
-	/* A body that was streamed once is gone. */
-	return !(exchange->uploading && exchange->tally.attempts > 0);
+	return exchange->stopped_by == NULL;
 }
 
 static void
@@ -558,21 +556,7 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 void
 exchange_note_attempt(struct exchange *exchange, const struct attempt *attempt, const char *outcome, uint64_t rest_ms)
 {
-	struct buffer *text = &exchange->attempts_text;
-
-	if (text->length > 0)
-		buffer_append_byte(text, ',');
-	buffer_append_string(text, attempt_backend_name(attempt));
-	buffer_append_byte(text, '=');
-	if (outcome != NULL)
-		buffer_append_string(text, outcome);
-	else
-		buffer_append_u64(text, attempt->status);
-	if (rest_ms == 0)
-		return;
-	buffer_append_byte(text, '(');
-	buffer_append_u64(text, rest_ms);
-	buffer_append_string(text, "ms)");
+	explain_attempt(&exchange->explanation, attempt_backend_name(attempt), outcome, attempt->status, rest_ms);
 }
 
 void
@@ -755,11 +739,9 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 	buffer_free(&exchange->answer_lines);
 	/* A connection whose answer was read whole goes back to the pool. */
 	attempt_end(attempt, answered && attempt->reusable, now_ms);
-	if (exchange->uploading && exchange->tally.attempts > 0)
-		verdict.retry = false;
 	if (verdict.retry && verdict.unsafe) {
 		if (exchange->tally.unsafe_retries >= config->max_unsafe_retries)
-			verdict.retry = false;
+			exchange->stopped_by = "max_unsafe_retries";
 		else
 			exchange->tally.unsafe_retries++;
 	}
@@ -788,7 +770,7 @@ destroy(struct grave *grave)
 	buffer_free(&exchange->body);
 	buffer_free(&exchange->kept.head_lines);
 	buffer_free(&exchange->kept.body);
-	buffer_free(&exchange->attempts_text);
+	explain_free(&exchange->explanation);
 	pinning_end(&exchange->pinning);
 	buffer_free(&exchange->answer_lines);
 	buffer_free(&exchange->held);

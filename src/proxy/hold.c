@@ -36,7 +36,7 @@ bytes_of(const struct exchange *exchange)
 
 /* One that waited before has lost a race and keeps its place: the first. */
 static void
-link_in(struct hold_queue *queue, struct exchange *exchange, bool first)
+link_in(struct hold_queue *queue, struct exchange *exchange, bool first, uint64_t now_ms)
 {
 	struct hold_place *place = &exchange->hold;
 
@@ -52,9 +52,18 @@ link_in(struct hold_queue *queue, struct exchange *exchange, bool first)
 		queue->first = exchange;
 	place->queued = true;
 	place->bytes = bytes_of(exchange);
+	place->since_ms = now_ms;
 	queue->bytes += place->bytes;
 	queue->count++;
 	atomic_fetch_add_explicit(&proxy_worker_of(exchange->worker)->proxy->held_requests, 1, memory_order_relaxed);
+}
+
+uint64_t
+hold_waited_ms(const struct exchange *exchange, uint64_t now_ms)
+{
+	const struct hold_place *place = &exchange->hold;
+
+	return place->waited_ms + (place->queued && now_ms > place->since_ms ? now_ms - place->since_ms : 0);
 }
 
 void
@@ -65,6 +74,7 @@ hold_leave(struct exchange *exchange)
 
 	if (!place->queued)
 		return;
+	place->waited_ms = hold_waited_ms(exchange, clock_now_ms());
 	if (place->previous != NULL)
 		place->previous->hold.next = place->next;
 	else
@@ -113,7 +123,7 @@ hold_enter(struct exchange *exchange, uint64_t now_ms)
 	if (queue->count >= HOLD_MAX_REQUESTS || queue->bytes + bytes_of(exchange) > HOLD_MAX_BYTES)
 		return false;
 	exchange->hold.until_ms = until_ms;
-	link_in(queue, exchange, again);
+	link_in(queue, exchange, again, now_ms);
 	wake_at(queue, turn_after(recovery_ms, now_ms));
 	return true;
 }

@@ -228,12 +228,15 @@ class Answer:
 
     @property
     def attempts(self):
-        """x-aoai-lb-attempts as a list of (name, outcome, rest in ms or None)."""
+        """x-aoai-lb-attempts as a list of (name, outcome, rest in ms or None), without the mark of one that was cut."""
         text = self.header("x-aoai-lb-attempts")
         if not text:
             return []
         result = []
-        for item in text.split(","):
+        items = text.split(",")
+        if re.fullmatch(r"\+[1-9][0-9]*", items[-1]):
+            items.pop()
+        for item in items:
             match = re.fullmatch(r"([A-Za-z0-9._-]{1,64})=([a-z]+(?::[A-Za-z0-9_-]+)?|[0-9]{3})(?:\(([0-9]+)ms(?:;[a-z-]+)?\))?", item)
             assert match, f"x-aoai-lb-attempts: {text}"
             result.append((match[1], match[2], int(match[3]) if match[3] else None))
