@@ -78,6 +78,8 @@ void headroom_learn(struct headroom *room, uint64_t prompt_bytes, uint64_t promp
 
 /* Tokens left; false: unknown. For metrics. */
 bool headroom_tokens_left(const struct headroom *room, uint64_t now_ms, uint64_t *left);
+/* Requests left; false: unknown. */
+bool headroom_requests_left(const struct headroom *room, uint64_t now_ms, uint64_t *left);
 /* Utilisation in 1/10000; false: unknown or old. For metrics. */
 bool headroom_utilisation(const struct headroom *room, uint64_t now_ms, uint32_t *utilisation);
 

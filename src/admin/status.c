@@ -9,27 +9,21 @@
 struct condition {
 	const char *state;
 	char reason[160];
+	const char *hint; /* of a throttled one: where its wait was found, else "" */
+	bool probed;      /* one request is trying it */
 	uint64_t remaining_ms;
 	uint32_t in_flight;
 };
 
-static const char *
-resting_state(enum rest_reason reason)
-{
-	switch (reason) {
-	case REST_THROTTLED:
-		return "cooling";
-	case REST_CREDENTIALS:
-	case REST_MISSING_DEPLOYMENT:
-		return "misconfigured";
-	case REST_NONE:
-	case REST_SERVER_ERROR:
-	case REST_UNREACHABLE:
-	case REST_NO_TOKEN:
-		break;
-	}
-	return "ejected";
-}
+/* The deployments that one backend lists. */
+struct listing {
+	unsigned shown
+	    [STATUS_NAMES_MAX]; /* numbers of names, the ones that rest or are busy first where some are left out */
+	size_t shown_count;
+	unsigned unserved[STATUS_NAMES_MAX]; /* … that others serve and it does not */
+	size_t unserved_count;
+	size_t left_out; /* of both */
+};
 
 /* What an operator has to mend. */
 static const char *
@@ -50,17 +44,39 @@ read_condition(const struct rest *rest, uint64_t now_ms, struct condition *out)
 	enum rest_reason reason = rest_reason(rest);
 	uint64_t until_ms = rest_until_ms(rest);
 
-	*out = (struct condition){ .state = "available", .in_flight = rest_in_flight(rest) };
+	*out = (struct condition){
+		.state = rest_state_name(availability, reason),
+		.hint = "",
+		.in_flight = rest_in_flight(rest),
+	};
 	if (availability == AVAILABLE || reason == REST_NONE)
 		return; /* REST_NONE: it has recovered between two looks */
-	out->state = availability == RESTING ? resting_state(reason) : "probing";
+	out->probed = availability == PROBING;
 	out->remaining_ms = until_ms > now_ms ? until_ms - now_ms : 0;
+	if (reason == REST_THROTTLED)
+		out->hint = hint_source_name(source);
 	snprintf(out->reason, sizeof(out->reason), "%s%s%s%s%s",
 	    availability == PROBING         ? "one request is trying it; it rested: "
 		: availability == PROBE_DUE ? "the next request tries it; it rested: "
 					    : "",
-	    rest_reason_name(reason), reason == REST_THROTTLED ? ", by " : "",
-	    reason == REST_THROTTLED ? hint_source_name(source) : "", remedy(reason));
+	    rest_reason_name(reason), reason == REST_THROTTLED ? ", by " : "", out->hint, remedy(reason));
+}
+
+/* A deployment's condition, which is also what is known of its room. */
+static void
+read_deployment(const struct rest *rest, const struct headroom *room, uint64_t now_ms, struct condition *out)
+{
+	read_condition(rest, now_ms, out);
+	if (out->reason[0] == '\0' && !headroom_fits(room, 1, now_ms))
+		snprintf(out->reason, sizeof(out->reason), "no headroom: it would answer 429");
+}
+
+static const struct headroom *
+room_of(const struct fleet *fleet, size_t backend, const struct rest *rest)
+{
+	const struct backend_state *state = fleet->backends[backend].state;
+
+	return &state->rooms[rest - state->deployments];
 }
 
 bool
@@ -75,8 +91,74 @@ status_shows(const struct fleet *fleet, size_t backend, unsigned number, const s
 	*rest = &fleet->backends[backend].state->deployments[own];
 	if (config->wildcard == NULL && config->has_map)
 		return config_map_deployment(config, name, &mapped);
+	/* Without a map, what was ever sent shows what is called; all names that a "*" takes share one count. */
 	return atomic_load_explicit(&(*rest)->word, memory_order_relaxed) != 0 || rest_in_flight(*rest) > 0 ||
-	    number >= fleet->served_rows;
+	    number >= fleet->served_rows ||
+	    (!config->has_map &&
+		atomic_load_explicit(&room_of(fleet, backend, *rest)->tokens_sent, memory_order_relaxed) != 0);
+}
+
+/* The names that some backend shows: those that callers use. */
+static void
+find_called(const struct fleet *fleet, bool called[DEPLOYMENTS_MAX])
+{
+	const struct rest *rest;
+
+	for (unsigned number = 1; number < deployment_count(fleet->table); number++) {
+		called[number] = false;
+		for (size_t i = 0; i < fleet->count && !called[number]; i++)
+			called[number] = status_shows(fleet, i, number, &rest);
+	}
+}
+
+/* How many names one backend may list. */
+static size_t
+names_each(const struct fleet *fleet)
+{
+	size_t share = STATUS_NAMES_MAX / (fleet->count > 0 ? fleet->count : 1);
+
+	return share > STATUS_NAMES_EACH_MIN ? share : STATUS_NAMES_EACH_MIN;
+}
+
+/* Adds the shown names that are remarkable (they rest or are busy), or the others. */
+static void
+list_shown(const struct fleet *fleet, size_t backend, size_t most, bool remarkable, struct listing *out)
+{
+	const struct rest *rest;
+
+	for (unsigned number = 1; number < deployment_count(fleet->table); number++) {
+		if (!status_shows(fleet, backend, number, &rest))
+			continue;
+		bool is_remarkable =
+		    atomic_load_explicit(&rest->word, memory_order_relaxed) != 0 || rest_in_flight(rest) > 0;
+
+		if (is_remarkable == remarkable && out->shown_count < most)
+			out->shown[out->shown_count++] = number;
+	}
+}
+
+static void
+make_listing(const struct fleet *fleet, size_t backend, const bool *called, struct listing *out)
+{
+	size_t most = names_each(fleet), shown = 0, unserved = 0;
+	const struct rest *rest;
+
+	out->shown_count = out->unserved_count = 0;
+	for (unsigned number = 1; number < deployment_count(fleet->table); number++) {
+		if (status_shows(fleet, backend, number, &rest)) {
+			if (++shown <= most)
+				out->shown[out->shown_count++] = number;
+		} else if (called[number] && fleet_serves(fleet, backend, number) == FLEET_NOT_SERVED) {
+			if (++unserved <= most)
+				out->unserved[out->unserved_count++] = number;
+		}
+	}
+	if (shown > most) {
+		out->shown_count = 0;
+		list_shown(fleet, backend, most, true, out);
+		list_shown(fleet, backend, most, false, out);
+	}
+	out->left_out = shown - out->shown_count + unserved - out->unserved_count;
 }
 
 static void
@@ -87,35 +169,80 @@ append_member(struct buffer *out, const char *name, const char *value)
 	buffer_append_byte(out, '"');
 }
 
+/* The members that backends and deployments have in common. */
 static void
-write_deployments(const struct fleet *fleet, size_t backend, uint64_t now_ms, struct buffer *out)
+write_members(const struct condition *condition, struct buffer *out)
 {
-	bool first = true;
+	append_member(out, "state", condition->state);
+	buffer_append_byte(out, ',');
+	append_member(out, "reason", condition->reason);
+	buffer_append_byte(out, ',');
+	append_member(out, "hint", condition->hint);
+	buffer_append_format(out, ",\"probe_under_way\":%s,\"cooldown_remaining_ms\":%llu,\"in_flight\":%u",
+	    condition->probed ? "true" : "false", (unsigned long long)condition->remaining_ms, condition->in_flight);
+}
 
-	for (unsigned number = 1; number < deployment_count(fleet->table); number++) {
+/* null: unknown, which counts as room. */
+static void
+write_headroom(const struct headroom *room, uint64_t now_ms, struct buffer *out)
+{
+	uint64_t left;
+	uint32_t full;
+
+	buffer_append_string(out, ",\"headroom\":{\"tokens\":");
+	if (headroom_tokens_left(room, now_ms, &left))
+		buffer_append_u64(out, left);
+	else
+		buffer_append_string(out, "null");
+	buffer_append_string(out, ",\"requests\":");
+	if (headroom_requests_left(room, now_ms, &left))
+		buffer_append_u64(out, left);
+	else
+		buffer_append_string(out, "null");
+	buffer_append_string(out, ",\"utilization\":");
+	if (headroom_utilisation(room, now_ms, &full))
+		buffer_append_format(out, "%u.%04u}", full / HEADROOM_FULL, full % HEADROOM_FULL);
+	else
+		buffer_append_string(out, "null}");
+}
+
+static void
+write_deployments(const struct fleet *fleet, size_t backend, const struct listing *listing, uint64_t now_ms,
+    struct buffer *out)
+{
+	buffer_append_string(out, ",\"deployments\":[");
+	for (size_t i = 0; i < listing->shown_count; i++) {
 		struct condition condition;
+		const struct headroom *room;
 		const struct rest *rest;
 
-		if (!status_shows(fleet, backend, number, &rest))
-			continue;
-		read_condition(rest, now_ms, &condition);
-		buffer_append_string(out, first ? "{\"name\":\"" : ",{\"name\":\"");
-		first = false;
-		buffer_append_json_text(out, deployment_name(fleet->table, number));
+		(void)status_shows(fleet, backend, listing->shown[i], &rest);
+		room = room_of(fleet, backend, rest);
+		read_deployment(rest, room, now_ms, &condition);
+		buffer_append_string(out, i == 0 ? "{\"name\":\"" : ",{\"name\":\"");
+		buffer_append_json_text(out, deployment_name(fleet->table, listing->shown[i]));
 		buffer_append_string(out, "\",");
-		append_member(out, "state", condition.state);
-		buffer_append_byte(out, ',');
-		append_member(out, "reason", condition.reason);
-		buffer_append_format(out, ",\"cooldown_remaining_ms\":%llu,\"in_flight\":%u}",
-		    (unsigned long long)condition.remaining_ms, condition.in_flight);
+		write_members(&condition, out);
+		write_headroom(room, now_ms, out);
+		buffer_append_byte(out, '}');
 	}
+	buffer_append_string(out, "],\"not_serving\":[");
+	for (size_t i = 0; i < listing->unserved_count; i++) {
+		buffer_append_string(out, i == 0 ? "\"" : ",\"");
+		buffer_append_json_text(out, deployment_name(fleet->table, listing->unserved[i]));
+		buffer_append_byte(out, '"');
+	}
+	buffer_append_format(out, "],\"left_out\":%zu", listing->left_out);
 }
 
 void
 status_write_json(const struct proxy *proxy, uint64_t started_ms, uint64_t now_ms, struct buffer *out)
 {
 	const struct fleet *fleet = proxy->fleet;
+	bool called[DEPLOYMENTS_MAX];
+	struct listing listing;
 
+	find_called(fleet, called);
 	buffer_append_format(out,
 	    "{\"version\":\"%s\",\"uptime_ms\":%llu,\"ready\":%s,\"requests_in_flight\":%u,\"backends\":[",
 	    AOAI_LB_VERSION, (unsigned long long)(now_ms - started_ms),
@@ -132,15 +259,12 @@ status_write_json(const struct proxy *proxy, uint64_t started_ms, uint64_t now_m
 		buffer_append_byte(out, ',');
 		append_member(out, "url", backend->config->url);
 		buffer_append_format(out, ",\"priority\":%u,", backend->config->priority);
-		append_member(out, "state", condition.state);
+		write_members(&condition, out);
 		buffer_append_byte(out, ',');
-		append_member(out, "reason", condition.reason);
-		buffer_append_format(out, ",\"cooldown_remaining_ms\":%llu,\"in_flight\":%u,",
-		    (unsigned long long)condition.remaining_ms, condition.in_flight);
 		append_member(out, "last_error", error);
-		buffer_append_string(out, ",\"deployments\":[");
-		write_deployments(fleet, i, now_ms, out);
-		buffer_append_string(out, "]}");
+		make_listing(fleet, i, called, &listing);
+		write_deployments(fleet, i, &listing, now_ms, out);
+		buffer_append_byte(out, '}');
 	}
 	buffer_append_string(out, "]}\n");
 }
@@ -195,14 +319,59 @@ write_condition(struct buffer *out, const struct condition *condition)
 		buffer_append_format(out, " <i>%u in flight</i>", condition->in_flight);
 }
 
+/* What is known of a deployment's room, for people. */
+static void
+write_room(struct buffer *out, const struct headroom *room, uint64_t now_ms)
+{
+	uint64_t left;
+	uint32_t full;
+
+	if (headroom_tokens_left(room, now_ms, &left))
+		buffer_append_format(out, " <i>%llu tokens left</i>", (unsigned long long)left);
+	if (headroom_requests_left(room, now_ms, &left))
+		buffer_append_format(out, " <i>%llu requests left</i>", (unsigned long long)left);
+	if (headroom_utilisation(room, now_ms, &full))
+		buffer_append_format(out, " <i>%u.%u %% used</i>", full / 100, full % 100 / 10);
+}
+
+static void
+write_list(const struct fleet *fleet, size_t backend, const struct listing *listing, uint64_t now_ms,
+    struct buffer *out)
+{
+	buffer_append_string(out, "<dl>\n");
+	for (size_t i = 0; i < listing->shown_count; i++) {
+		struct condition condition;
+		const struct headroom *room;
+		const struct rest *rest;
+
+		(void)status_shows(fleet, backend, listing->shown[i], &rest);
+		room = room_of(fleet, backend, rest);
+		read_deployment(rest, room, now_ms, &condition);
+		buffer_append_string(out, "<dt>");
+		append_escaped(out, deployment_name(fleet->table, listing->shown[i]));
+		buffer_append_string(out, "</dt><dd>");
+		write_condition(out, &condition);
+		write_room(out, room, now_ms);
+		buffer_append_string(out, "</dd>\n");
+	}
+	buffer_append_string(out, "</dl>");
+	for (size_t i = 0; i < listing->unserved_count; i++) {
+		buffer_append_string(out, i == 0 ? "<p>not serving " : ", ");
+		append_escaped(out, deployment_name(fleet->table, listing->unserved[i]));
+	}
+	if (listing->unserved_count > 0)
+		buffer_append_string(out, "</p>");
+	if (listing->left_out > 0)
+		buffer_append_format(out, "<p>… and %zu more</p>", listing->left_out);
+}
+
 /* One backend: name, address, its own state, its last error; then its deployments. */
 static void
-write_card(const struct fleet *fleet, size_t at, uint64_t now_ms, struct buffer *out)
+write_card(const struct fleet *fleet, size_t at, const struct listing *listing, uint64_t now_ms, struct buffer *out)
 {
 	const struct fleet_backend *backend = &fleet->backends[at];
 	struct condition condition;
 	char error[BACKEND_ERROR_SIZE];
-	const struct rest *rest;
 
 	buffer_append_string(out, "<section><h2>");
 	append_escaped(out, slice_from(backend->config->name));
@@ -218,18 +387,8 @@ write_card(const struct fleet *fleet, size_t at, uint64_t now_ms, struct buffer 
 		append_escaped(out, slice_from(error));
 		buffer_append_string(out, "</p>\n");
 	}
-	buffer_append_string(out, "<dl>\n");
-	for (unsigned number = 1; number < deployment_count(fleet->table); number++) {
-		if (!status_shows(fleet, at, number, &rest))
-			continue;
-		read_condition(rest, now_ms, &condition);
-		buffer_append_string(out, "<dt>");
-		append_escaped(out, deployment_name(fleet->table, number));
-		buffer_append_string(out, "</dt><dd>");
-		write_condition(out, &condition);
-		buffer_append_string(out, "</dd>\n");
-	}
-	buffer_append_string(out, "</dl></section>\n");
+	write_list(fleet, at, listing, now_ms, out);
+	buffer_append_string(out, "</section>\n");
 }
 
 static const char page_head[] =
@@ -249,12 +408,17 @@ void
 status_write_page(const struct proxy *proxy, uint64_t started_ms, uint64_t now_ms, struct buffer *out)
 {
 	const struct fleet *fleet = proxy->fleet;
+	bool called[DEPLOYMENTS_MAX];
+	struct listing listing;
 
+	find_called(fleet, called);
 	buffer_append_string(out, page_head);
 	buffer_append_format(out, "<p>Version %s, up for %llu s, %s, %u requests in flight.</p>\n", AOAI_LB_VERSION,
 	    (unsigned long long)((now_ms - started_ms) / 1000), atomic_load(&proxy->draining) ? "draining" : "ready",
 	    atomic_load(&proxy->requests_in_flight));
-	for (size_t i = 0; i < fleet->count; i++)
-		write_card(fleet, i, now_ms, out);
+	for (size_t i = 0; i < fleet->count; i++) {
+		make_listing(fleet, i, called, &listing);
+		write_card(fleet, i, &listing, now_ms, out);
+	}
 	buffer_append_string(out, "</body></html>\n");
 }

@@ -68,6 +68,15 @@ headroom_tokens_left(const struct headroom *room, uint64_t now_ms, uint64_t *out
 }
 
 bool
+headroom_requests_left(const struct headroom *room, uint64_t now_ms, uint64_t *out)
+{
+	if (now_ms >= read64(&room->requests_until_ms))
+		return false;
+	*out = left(read64(&room->requests_end), read64(&room->requests_sent));
+	return true;
+}
+
+bool
 headroom_utilisation(const struct headroom *room, uint64_t now_ms, uint32_t *utilisation)
 {
 	uint64_t told_ms = read64(&room->utilisation_ms);

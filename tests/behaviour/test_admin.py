@@ -7,7 +7,8 @@ import pytest
 from harness import answers
 from harness.client import Client
 from harness.client import wait_for
-from harness.stage import make_config
+from harness.daemon import CHAT_BODY
+from harness.stage import in_order, make_config
 
 
 class Admin:
@@ -114,6 +115,88 @@ def test_the_status_counts_what_is_in_flight(stage):
         wait_for(lambda: Admin(daemon).status()["requests_in_flight"] == 1, what="the end of the stage's own look at readiness")
         status = Admin(daemon).status()
         assert [one["in_flight"] for one in status["backends"]] == [1]
+
+
+def test_the_status_names_the_hint_and_the_probe(stage):
+    gate = answers.Gate()
+    backend = stage.backend(answers.wait_ms(30_000), answers.throttled(("retry-after", "1")), answers.gated(gate, answers.ok()))
+    daemon = stage.daemon([backend.entry(deployments={"gpt-4o": "a", "gpt-4o-mini": "b"})])
+    admin = Admin(daemon)
+
+    def seen(name, *members):
+        found = deployment_of(backend_of(admin.status(), "one"), name)
+        return tuple(found[member] for member in members)
+
+    assert seen("gpt-4o", "state", "hint", "probe_under_way") == ("available", "", False)
+    daemon.chat()
+    assert seen("gpt-4o", "state", "hint", "probe_under_way") == ("cooling", "retry-after-ms", False)
+    daemon.chat(deployment="gpt-4o-mini")
+    wait_for(lambda: seen("gpt-4o-mini", "state", "hint", "probe_under_way") == ("probing", "retry-after", False),
+             what="the end of the shorter rest")
+    with daemon.client() as client:
+        client.request("POST", "/openai/deployments/gpt-4o-mini/chat/completions?api-version=1", body=CHAT_BODY)
+        backend.await_requests(3)
+        assert seen("gpt-4o-mini", "state", "probe_under_way", "in_flight") == ("probing", True, 1)
+        gate.open()
+        assert client.read_answer().status == 200
+    assert seen("gpt-4o-mini", "state", "hint", "probe_under_way") == ("available", "", False)
+    assert seen("gpt-4o", "state") == ("cooling",)
+
+
+@pytest.mark.parametrize("news, left, reason", [
+    ([], {"tokens": None, "requests": None, "utilization": None}, ""),
+    ([("x-ratelimit-remaining-tokens", "-1")], {"tokens": None, "requests": None, "utilization": None}, ""),
+    ([("x-ratelimit-remaining-tokens", "5000"), ("x-ratelimit-remaining-requests", "7")],
+     {"tokens": 5000, "requests": 7, "utilization": None}, ""),
+    ([("x-ratelimit-remaining-tokens", "0")], {"tokens": 0, "requests": None, "utilization": None}, "no headroom"),
+    ([("azure-openai-deployment-utilization", "97.1%")], {"tokens": None, "requests": None, "utilization": 0.971}, ""),
+    ([("azure-openai-deployment-utilization", "190.00%")], {"tokens": None, "requests": None, "utilization": 1.9}, "no headroom"),
+], ids=["nothing", "no number", "tokens and requests", "none left", "utilization", "full"])
+def test_the_status_tells_the_headroom_as_far_as_it_is_known(stage, news, left, reason):
+    more = [(name.replace("remaining", "reset"), "60") for name, _ in news if "remaining" in name]
+    daemon = stage.daemon([stage.backend(answers.ok(headers=news + more))])
+    assert daemon.chat().status == 200
+    admin = Admin(daemon)
+    wait_for(lambda: deployment_of(backend_of(admin.status(), "one"), "gpt-4o")["in_flight"] == 0, what="the end")
+    found = deployment_of(backend_of(admin.status(), "one"), "gpt-4o")
+    assert found["headroom"] == left
+    assert found["state"] == "available" and found["reason"].startswith(reason) and bool(found["reason"]) == bool(reason)
+    page = admin.get("/status").body.decode()
+    assert [word in page for word in ("5000 tokens left", "7 requests left")] == [left["tokens"] == 5000] * 2
+    assert ("97.1 % used" in page) == (left["utilization"] == 0.971)
+
+
+def test_the_status_tells_what_a_backend_does_not_serve(stage):
+    backends = [stage.backend().entry(deployments={"gpt-4o": "ptu", "only-here": "x"}), stage.backend(),
+                stage.backend().entry(deployments={"gpt-4o-mini": "mini"})]
+    daemon = stage.daemon(in_order(*backends))
+    admin = Admin(daemon)
+    assert [backend["not_serving"] for backend in admin.status()["backends"]] == [["gpt-4o-mini"], [], ["gpt-4o", "only-here"]]
+    assert daemon.chat(deployment="learned").status == 200  # by the only one that takes any name
+    assert [backend["not_serving"] for backend in admin.status()["backends"]] == [
+        ["gpt-4o-mini", "learned"], [], ["gpt-4o", "only-here", "learned"]]
+    assert "not serving gpt-4o-mini, learned" in admin.get("/status").body.decode()
+
+
+def test_the_status_lists_so_many_names_and_those_that_rest_first(stage):
+    """4096 names in all, so 32 each of 128 backends."""
+    backend = stage.backend(*[answers.ok()] * 40, answers.wait_ms(50_000))
+    config = make_config([backend.entry()], {"retry": {"max_attempts": 1}})
+    config["backends"] = [{**config["backends"][0], "name": f"b{number}", "priority": number + 1} for number in range(126)]
+    config["backends"] += [{**config["backends"][0], "name": "mapped", "priority": 200, "deployments": {"x": "y"}},
+                           {**config["backends"][0], "name": "last", "priority": 201}]
+    daemon = stage.start(config)
+    for number in range(40):
+        assert daemon.chat(deployment=f"name-{number}").status == 200
+    assert daemon.chat(deployment="name-39").status == 429
+    admin = Admin(daemon)
+    backends = {found["name"]: found for found in admin.status()["backends"]}
+    names = [found["name"] for found in backends["b0"]["deployments"]]
+    assert names == ["name-39", *(f"name-{number}" for number in range(31))]
+    assert [found["name"] for found in backends["last"]["deployments"]] == [f"name-{number}" for number in range(32)]
+    assert backends["b0"]["left_out"] == backends["last"]["left_out"] == 8
+    assert len(backends["mapped"]["not_serving"]) == 32 and backends["mapped"]["left_out"] == 8
+    assert "… and 8 more" in admin.get("/status").body.decode()
 
 
 def test_the_page_for_people_shows_the_same(stage):
