@@ -169,9 +169,15 @@ void exchange_end(struct exchange *exchange);
 
 void exchange_enter(struct exchange *exchange, enum exchange_state next);
 
-/* When the first of the throttled backends that serve this request is back (now: a probe is due or under way; also one of
- * a backend that rested for errors). False when there is none. Backends it has tried already count. */
-bool exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, uint64_t *at_ms) MUST_CHECK;
+/* When throttled backends that serve a request are back. */
+struct throttle_end {
+	uint64_t
+	    soonest_ms; /* the first of them; now: a probe is due or under way (also one of a backend that failed) */
+	uint64_t rest_ends_ms; /* the first that rests still; UINT64_MAX: none does */
+};
+
+/* False when there is none to wait for. Backends it has tried already count. */
+bool exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, struct throttle_end *out) MUST_CHECK;
 /* Whether a backend would take it now, were it chosen again. */
 bool exchange_can_go(const struct exchange *exchange, uint64_t now_ms);
 /* Not all that serve the deployment may serve it: it is pinned, or has failed on some already. */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/buffer.h"
+#include "base/compiler.h"
 #include "config/config.h"
 
 /* Backends that were passed over are named until the line is so long; attempts (a held request may make many) until it is
@@ -43,9 +44,16 @@ struct passed_over {
 void explain_passed_over(struct explanation *explanation, size_t backend, const char *name,
     const struct passed_over *why);
 
-/* The line with its mark, empty where there is nothing to say. Borrowed: from the explanation, or from scratch, which is
+/* The line of an explanation that was cut, with its mark. */
+struct slice explain_cut_line(const struct explanation *explanation, struct buffer *scratch);
+/* The line, empty where there is nothing to say. Borrowed: from the explanation, or from scratch, which is
  * an empty buffer that the caller frees; only a line that was cut needs it. */
-struct slice explain_line(const struct explanation *explanation, struct buffer *scratch);
+static inline struct slice
+explain_line(const struct explanation *explanation, struct buffer *scratch)
+{
+	return LIKELY(explanation->left_out == 0) ? buffer_slice(&explanation->text)
+						  : explain_cut_line(explanation, scratch);
+}
 
 void explain_free(struct explanation *explanation);
 

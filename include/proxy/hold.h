@@ -5,11 +5,15 @@
  * backends can take them: the first is the probe of a backend whose time is over, and only its success lets others go. A
  * request waits hold_ms in all, however often it is queued.
  *
+ * Nothing is polled: the queue sleeps until a rest is over, and where a probe is out, until that has ended, on whatever
+ * worker (hold_wake()).
+ *
  * Belongs to the worker and its thread. An exchange that ends leaves the queue by itself (hold_leave() in its end).
  */
 #ifndef PROXY_HOLD_H
 #define PROXY_HOLD_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -25,6 +29,8 @@ struct worker;
 /* So many leave in one turn, and the next turn is so much later. */
 #define HOLD_RELEASED_AT_ONCE 4U
 #define HOLD_TURN_MS 4U
+/* While a probe is out the queue looks for itself this often, should an end ever be missed. */
+#define HOLD_LOOK_MS 1000U
 
 struct hold_queue {
 	struct exchange *first, *last;
@@ -32,6 +38,8 @@ struct hold_queue {
 	uint64_t bytes;
 	struct worker *worker;
 	struct timer timer;
+	uint64_t next_turn_ms; /* not before that: the last turn let its number go */
+	_Atomic bool listens;  /* it has looked, and wants to know when a probe ends; cleared by who tells it */
 };
 
 /* An exchange's place in it. */
@@ -52,6 +60,10 @@ bool hold_enter(struct exchange *exchange, uint64_t now_ms) MUST_CHECK;
 
 /* For how long it has waited in all; 0: not at all. */
 uint64_t hold_waited_ms(const struct exchange *exchange, uint64_t now_ms);
+
+/* A probe has ended, or a rest before its time: the queues of all workers look again, each in its own next turn of the loop.
+ * from: the worker whose thread this is. */
+void hold_wake(const struct worker *from);
 
 /* Takes it out of the queue; harmless when it is not there. */
 void hold_leave(struct exchange *exchange);

@@ -72,24 +72,32 @@ destroy(struct grave *grave)
 	free(attempt);
 }
 
-/* The probe has ended, however it did. */
+/* The probe has ended, however it did: whoever waited for it looks again. */
 static void
 give_probes_back(struct attempt *attempt)
 {
+	if (!attempt->probes_pair && !attempt->probes_whole)
+		return;
 	if (attempt->probes_pair)
 		rest_end_probe(attempt->pair);
 	if (attempt->probes_whole)
 		rest_end_probe(&attempt->via->state->whole);
 	attempt->probes_pair = attempt->probes_whole = false;
+	hold_wake(attempt->worker);
 }
 
 void
 attempt_succeeded(struct attempt *attempt, uint64_t now_ms)
 {
-	if (rest_succeeded(&attempt->via->state->whole, now_ms))
+	bool whole_is_back = rest_succeeded(&attempt->via->state->whole, now_ms);
+	bool pair_is_back = attempt->pair != NULL && rest_succeeded(attempt->pair, now_ms);
+
+	if (whole_is_back)
 		access_available(attempt, true);
-	if (attempt->pair != NULL && rest_succeeded(attempt->pair, now_ms))
+	if (pair_is_back)
 		access_available(attempt, false);
+	if (UNLIKELY(whole_is_back || pair_is_back)) /* perhaps before its probe has ended */
+		hold_wake(attempt->worker);
 	give_probes_back(attempt);
 }
 

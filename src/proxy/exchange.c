@@ -250,8 +250,10 @@ take_probes(struct exchange *exchange, size_t backend, uint64_t now_ms, bool *of
 		return false;
 	if (take_probe(pair, now_ms, lease_ms, of_pair))
 		return true;
-	if (*of_whole)
+	if (*of_whole) {
 		rest_end_probe(whole);
+		hold_wake(exchange->worker);
+	}
 	return false;
 }
 
@@ -382,12 +384,12 @@ look_at_pair(const struct exchange *exchange, size_t backend, uint64_t now_ms, e
 }
 
 bool
-exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, uint64_t *at_ms)
+exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, struct throttle_end *out)
 {
 	enum availability of_whole, of_pair;
 	struct rest *pair;
-	bool found = false;
 
+	*out = (struct throttle_end){ UINT64_MAX, UINT64_MAX };
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
 		uint64_t until_ms;
 
@@ -399,11 +401,12 @@ exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, uint64_
 		if (rest_reason(pair) != REST_THROTTLED && of_pair != PROBING && of_whole != PROBING)
 			continue;
 		until_ms = of_pair == RESTING ? rest_until_ms(pair) : now_ms;
-		if (!found || until_ms < *at_ms)
-			*at_ms = until_ms;
-		found = true;
+		if (until_ms < out->soonest_ms)
+			out->soonest_ms = until_ms;
+		if (of_pair == RESTING && until_ms < out->rest_ends_ms)
+			out->rest_ends_ms = until_ms;
 	}
-	return found;
+	return out->soonest_ms != UINT64_MAX;
 }
 
 bool

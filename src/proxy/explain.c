@@ -76,10 +76,8 @@ explain_passed_over(struct explanation *explanation, size_t backend, const char 
 }
 
 struct slice
-explain_line(const struct explanation *explanation, struct buffer *scratch)
+explain_cut_line(const struct explanation *explanation, struct buffer *scratch)
 {
-	if (LIKELY(explanation->left_out == 0))
-		return buffer_slice(&explanation->text);
 	buffer_append_slice(scratch, buffer_slice(&explanation->text));
 	buffer_append_string(scratch, scratch->length > 0 ? ",+" : "+");
 	buffer_append_u64(scratch, explanation->left_out);

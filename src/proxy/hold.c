@@ -94,15 +94,59 @@ hold_leave(struct exchange *exchange)
 static void
 wake_at(struct hold_queue *queue, uint64_t at_ms)
 {
+	if (at_ms < queue->next_turn_ms)
+		at_ms = queue->next_turn_ms;
 	if (!timer_is_set(&queue->timer) || queue->timer.deadline_ms > at_ms)
 		timer_set(queue->worker->wheel, &queue->timer, at_ms);
 }
 
-/* The next turn for a request whose backends are back at recovery_ms: at once would be a busy loop. */
-static uint64_t
-turn_after(uint64_t recovery_ms, uint64_t now_ms)
+/* From now on the ends of probes are told. Whatever ended before has been seen by who looks after this: both sides
+ * exchange the flag, and the later of them sees what the other did. */
+static void
+want_news(struct hold_queue *queue)
 {
-	return recovery_ms > now_ms + HOLD_TURN_MS ? recovery_ms : now_ms + HOLD_TURN_MS;
+	(void)atomic_exchange_explicit(&queue->listens, true, memory_order_acq_rel);
+}
+
+static void
+look_again(struct worker *worker, void *argument)
+{
+	struct hold_queue *queue = &proxy_worker_of(worker)->hold;
+
+	(void)argument;
+	if (queue->first != NULL)
+		wake_at(queue, clock_now_ms());
+}
+
+void
+hold_wake(const struct worker *from)
+{
+	const struct proxy *proxy = proxy_worker_of(from)->proxy;
+
+	for (unsigned i = 0; i < proxy->worker_count; i++) {
+		struct worker *worker = proxy->workers[i];
+
+		if (worker == NULL) /* the daemon ends, and it has gone already */
+			continue;
+		if (!atomic_exchange_explicit(&proxy_worker_of(worker)->hold.listens, false, memory_order_acq_rel))
+			continue;
+		if (worker == from)
+			look_again(worker, NULL);
+		else
+			worker_post(worker, look_again, NULL);
+	}
+}
+
+/* When to look again at a request that cannot go now: when a rest ends, or, where others ask already, when that is over,
+ * which is told. At once would be a busy loop. */
+static uint64_t
+next_look(const struct throttle_end *end, uint64_t now_ms)
+{
+	uint64_t look_ms = end->soonest_ms <= now_ms ? now_ms + HOLD_LOOK_MS : UINT64_MAX;
+
+	if (end->rest_ends_ms < look_ms)
+		look_ms = end->rest_ends_ms;
+	return look_ms > now_ms + HOLD_TURN_MS ? look_ms : now_ms + HOLD_TURN_MS;
 }
 
 bool
@@ -112,19 +156,21 @@ hold_enter(struct exchange *exchange, uint64_t now_ms)
 	const struct config *config = exchange->fleet->config;
 	bool again = exchange->hold.until_ms != 0;
 	uint64_t until_ms = again ? exchange->hold.until_ms : now_ms + config->hold_ms;
-	uint64_t recovery_ms;
+	struct throttle_end end;
 
 	if (config->hold_ms == 0 || exchange->deployment_length == 0 || now_ms >= until_ms)
 		return false;
 	if (config->timeouts.request_ms > 0 && exchange->started_ms + config->timeouts.request_ms < until_ms)
 		until_ms = exchange->started_ms + config->timeouts.request_ms;
-	if (!exchange_throttle_ends(exchange, now_ms, &recovery_ms) || recovery_ms >= until_ms)
+	want_news(queue);
+	if (!exchange_throttle_ends(exchange, now_ms, &end) || end.soonest_ms >= until_ms)
 		return false;
 	if (queue->count >= HOLD_MAX_REQUESTS || queue->bytes + bytes_of(exchange) > HOLD_MAX_BYTES)
 		return false;
 	exchange->hold.until_ms = until_ms;
 	link_in(queue, exchange, again, now_ms);
-	wake_at(queue, turn_after(recovery_ms, now_ms));
+	wake_at(queue, exchange_can_go(exchange, now_ms) ? now_ms + HOLD_TURN_MS : next_look(&end, now_ms));
+	wake_at(queue, until_ms);
 	return true;
 }
 
@@ -147,7 +193,8 @@ is_blocked(const struct blocked *blocked, const struct exchange *exchange)
 static struct exchange *
 next_to_leave(struct hold_queue *queue, struct blocked *blocked, uint64_t now_ms, uint64_t *next_ms)
 {
-	uint64_t recovery_ms;
+	struct throttle_end end;
+	uint64_t look_ms;
 
 	for (struct exchange *exchange = queue->first; exchange != NULL; exchange = exchange->hold.next) {
 		if (now_ms >= exchange->hold.until_ms)
@@ -158,11 +205,11 @@ next_to_leave(struct hold_queue *queue, struct blocked *blocked, uint64_t now_ms
 			continue;
 		if (exchange_can_go(exchange, now_ms))
 			return exchange;
-		if (!exchange_throttle_ends(exchange, now_ms, &recovery_ms))
+		if (!exchange_throttle_ends(exchange, now_ms, &end))
 			return exchange; /* nothing to wait for any more */
-		recovery_ms = turn_after(recovery_ms, now_ms);
-		if (recovery_ms < *next_ms)
-			*next_ms = recovery_ms;
+		look_ms = next_look(&end, now_ms);
+		if (look_ms < *next_ms)
+			*next_ms = look_ms;
 		if (blocked->count < BLOCKED_MAX && !exchange_is_particular(exchange)) {
 			blocked->numbers[blocked->count] = exchange->deployment_number;
 			blocked->fleets[blocked->count++] = exchange->fleet;
@@ -179,8 +226,10 @@ turn(void *owner, uint64_t now_ms)
 	struct blocked blocked = { .count = 0 };
 	uint64_t next_ms = UINT64_MAX;
 	unsigned left = HOLD_RELEASED_AT_ONCE;
-	struct exchange *exchange = next_to_leave(queue, &blocked, now_ms, &next_ms);
+	struct exchange *exchange;
 
+	want_news(queue);
+	exchange = next_to_leave(queue, &blocked, now_ms, &next_ms);
 	while (exchange != NULL && left > 0) {
 		bool over = now_ms >= exchange->hold.until_ms;
 
@@ -190,6 +239,8 @@ turn(void *owner, uint64_t now_ms)
 		exchange_hold_over(exchange, now_ms);
 		exchange = next_to_leave(queue, &blocked, now_ms, &next_ms);
 	}
+	if (left < HOLD_RELEASED_AT_ONCE)
+		queue->next_turn_ms = now_ms + HOLD_TURN_MS;
 	if (exchange != NULL)
 		next_ms = now_ms + HOLD_TURN_MS;
 	if (queue->first != NULL && next_ms != UINT64_MAX)

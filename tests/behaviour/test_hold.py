@@ -1,9 +1,23 @@
 """Requests that wait for a throttled backend, backends that share a quota, room that is known, and prompts at home."""
+import pathlib
+import re
+
 import pytest
 
 from harness import answers
+from harness.client import wait_for
 from harness.daemon import CHAT_BODY
 from harness.stage import equals, in_order
+from test_admin import Admin, backend_of, deployment_of
+from test_metrics import scrape
+
+
+def held(daemon):
+    return scrape(daemon).total("aoai_lb_held_requests")
+
+
+def state_of(daemon, backend, deployment):
+    return deployment_of(backend_of(Admin(daemon).status(), backend), deployment)["state"]
 
 
 def test_a_short_cooldown_never_reaches_the_caller(stage):
@@ -126,3 +140,91 @@ def test_only_a_lost_backends_prompts_move_and_once(stage):
         assert all(moved[key] == home for key, home in homes.items() if home != "one")
         assert all(moved[key] != "one" for key, home in homes.items() if home == "one")
         assert {key: ask(client, key) for key in keys} == moved
+
+
+# ---- a probe is out
+
+def hold_behind_a_probe(stage, probe, waiting, workers=1, first=answers.wait_ms(300)):
+    """A daemon whose only backend is being probed, by the first client; the others wait for that."""
+    backend = stage.backend(first, *probe)
+    daemon = stage.daemon([backend], workers=workers, retry={"hold_ms": 60_000}, cooldown={"server_error_ms": 300})
+    clients = [daemon.client() for _ in range(1 + waiting)]
+    daemon.open_chat(clients[0])
+    backend.await_requests(2)
+    for client in clients[1:]:
+        daemon.open_chat(client)
+    wait_for(lambda: held(daemon) == waiting, what="those that wait")
+    return backend, daemon, clients
+
+
+def all_are_served(clients):
+    for client in clients:
+        assert client.read_answer().status == 200
+        client.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_those_who_wait_go_when_the_probe_succeeds(stage, workers):
+    gate = answers.Gate()
+    backend, _, clients = hold_behind_a_probe(stage, [answers.gated(gate, answers.ok())], 12, workers)
+    assert len(backend.requests) == 2
+    gate.open()
+    all_are_served(clients)
+    assert len(backend.requests) == 14
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("failure", [answers.wait_ms(50), answers.error(500, "500"), answers.reset()], ids=["429", "500", "reset"])
+def test_those_who_wait_go_on_when_the_probe_fails(stage, failure, workers):
+    """It rests anew, and somebody else's probe follows."""
+    gate = answers.Gate()
+    backend, _, clients = hold_behind_a_probe(stage, [answers.gated(gate, failure)], 4, workers)
+    assert len(backend.requests) == 2
+    gate.open()
+    all_are_served(clients[1:])
+    assert clients[0].read_answer().status in (200, 429)  # throttled and failed: it may not be asked again
+    clients[0].close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_when_the_probes_caller_leaves_the_next_one_probes(stage, workers):
+    gate = answers.Gate()
+    backend, _, clients = hold_behind_a_probe(stage, [answers.hang(), answers.gated(gate, answers.ok())], 4, workers)
+    clients[0].reset()
+    backend.await_requests(3)
+    assert len(backend.requests) == 3
+    gate.open()
+    all_are_served(clients[1:])
+
+
+def test_a_probe_after_an_error_is_waited_for_as_well(stage):
+    gate = answers.Gate()
+    backend = stage.backend(answers.error(500, "500"), answers.gated(gate, answers.ok()))
+    daemon = stage.daemon([backend], retry={"hold_ms": 60_000}, cooldown={"server_error_ms": 10})
+    assert daemon.chat().status == 500
+    wait_for(lambda: state_of(daemon, "one", "gpt-4o") == "probing", what="the end of the rest")
+    with daemon.client() as probe, daemon.client() as other:
+        daemon.open_chat(probe)
+        backend.await_requests(2)
+        daemon.open_chat(other)
+        wait_for(lambda: held(daemon) == 1, what="one that waits")
+        assert len(backend.requests) == 2
+        gate.open()
+        assert probe.read_answer().outcomes == [("one", "200")]
+        assert other.read_answer().outcomes == [("one", "200")]
+
+
+def switches(daemon):
+    """How often the daemon's threads have gone to sleep."""
+    return sum(int(re.search(r"^voluntary_ctxt_switches:\s*([0-9]+)", status.read_text(), re.MULTILINE)[1])
+               for status in pathlib.Path(f"/proc/{daemon.process.pid}/task").glob("*/status"))
+
+
+def test_nobody_looks_all_the_time_whether_a_probe_is_over(stage):
+    gate = answers.Gate()
+    _, daemon, clients = hold_behind_a_probe(stage, [answers.gated(gate, answers.ok())], 3)
+    before = switches(daemon)
+    assert clients[1].nothing_comes(1.5)
+    assert switches(daemon) - before < 60  # looking every 4 ms would be 375
+    gate.open()
+    all_are_served(clients)
