@@ -3,7 +3,8 @@
  * A call that names a stored response, conversation, file, … may go to one resource alone: pinning_route() looks for
  * such ids in the path and in the body, and from then on pinning_forbids() says which backends cannot serve it. Answers
  * to calls of these kinds are scanned in passing, so that what they name is found again. A GET of something unknown asks
- * up to PINNING_ASKS_MAX backends in turn.
+ * up to PINNING_ASKS_MAX backends in turn. Chat completions may name files; their bodies are looked through only once a
+ * file has been seen.
  *
  * Part of an exchange and its worker's; the table behind it is shared (policy/pins.h).
  */

@@ -45,6 +45,7 @@ struct proxy {
 	_Atomic unsigned workers_to_drain; /* of a drain: workers that have not yet emptied the backlog into clients */
 	struct pin_table *pins;            /* which resource keeps what */
 	uint64_t pin_seed;
+	_Atomic bool files_seen; /* some pin is a file's, which chat completions may name */
 };
 
 /* One for each worker, touched by its thread alone. */

@@ -455,6 +455,18 @@ may_try_again(struct exchange *exchange, uint64_t now_ms)
 	return exchange->stopped_by == NULL;
 }
 
+/* What it refers to is stored where its deployment is not served. */
+static bool
+is_pinned_to_nobody(const struct exchange *exchange)
+{
+	struct rest *whole, *pair;
+
+	for (size_t i = 0; i < exchange->fleet->count; i++)
+		if (!pinning_forbids(exchange, i) && find_rests(exchange, i, &whole, &pair))
+			return false;
+	return exchange->pinning.resource != PIN_UNKNOWN;
+}
+
 static void
 conclude_now(struct exchange *exchange, uint64_t now_ms)
 {
@@ -462,6 +474,12 @@ conclude_now(struct exchange *exchange, uint64_t now_ms)
 	uint64_t wait_ms = recovery_ms > now_ms ? recovery_ms - now_ms : exchange->fleet->config->cooldown.min_ms;
 
 	explain_all(exchange, now_ms);
+	if (is_pinned_to_nobody(exchange)) {
+		answer_error(exchange, 404, "DeploymentNotFound",
+		    "The backend that stores what this request refers to does not serve this deployment.", 0, false,
+		    now_ms);
+		return;
+	}
 	switch (retry_conclude(&exchange->tally)) {
 	case CONCLUDE_THROTTLED:
 		answer_error(exchange, 429, "rate_limit_exceeded",

@@ -1,5 +1,6 @@
 #include "proxy/pinning.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -21,6 +22,7 @@ struct request_ids {
 	uint64_t referred; /* the same of ids of items, which bind only where an item is a reference */
 	unsigned looked_up;
 	bool has_references; /* {"type":"item_reference","id":"…"} */
+	bool files_alone;    /* nothing else binds */
 };
 
 static struct proxy *
@@ -48,6 +50,8 @@ look_up(const struct id_found *found, void *context)
 	struct request_ids *ids = context;
 	uint64_t *place = found->member == ID_OWN ? &ids->referred : &ids->bound;
 
+	if (ids->files_alone && found->member != ID_FILE)
+		return;
 	if (found->member == ID_TYPE)
 		ids->has_references = ids->has_references || found->item_reference;
 	else if (*place == PIN_UNKNOWN && ids->looked_up++ < PINNING_LOOKED_UP_MAX)
@@ -55,12 +59,13 @@ look_up(const struct id_found *found, void *context)
 }
 
 static uint64_t
-find_in_body(struct exchange *exchange, uint64_t now_ms)
+find_in_body(struct exchange *exchange, bool files_alone, uint64_t now_ms)
 {
 	struct request_ids ids = {
 		.proxy = proxy_of(exchange),
 		.fleet = exchange->fleet,
 		.now_ms = now_ms,
+		.files_alone = files_alone,
 	};
 	struct id_scanner scanner;
 	struct slice rest;
@@ -78,6 +83,19 @@ find_in_body(struct exchange *exchange, uint64_t now_ms)
 	return ids.bound != PIN_UNKNOWN || !ids.has_references ? ids.bound : ids.referred;
 }
 
+/* {"type":"file","file":{"file_id":"file-1"}}: nearly no chat has one, so without a file that could be meant, and without
+ * the name, nothing of the body is scanned. */
+static bool
+is_chat_with_files(const struct exchange *exchange)
+{
+	static const struct slice operation = SLICE_STATIC("/chat/completions"), name = SLICE_STATIC("\"file_id\"");
+
+	return atomic_load_explicit(&proxy_of(exchange)->files_seen, memory_order_relaxed) &&
+	    exchange->method == METHOD_POST && !exchange->route.resource && exchange->fleet->count > 1 &&
+	    slice_starts_with(exchange->route.operation, operation) &&
+	    slice_find(buffer_slice(&exchange->body), name) >= 0;
+}
+
 void
 pinning_route(struct exchange *exchange, uint64_t now_ms)
 {
@@ -86,6 +104,10 @@ pinning_route(struct exchange *exchange, uint64_t now_ms)
 	struct proxy *proxy = proxy_of(exchange);
 	struct slice id;
 
+	if (UNLIKELY(is_chat_with_files(exchange))) {
+		pinning->resource = find_in_body(exchange, true, now_ms);
+		return;
+	}
 	if (route->kind != ROUTE_OPENAI && route->kind != ROUTE_AZURE)
 		return;
 	pinning->stateful = route->resource || slice_starts_with(route->operation, SLICE("/responses"));
@@ -99,7 +121,7 @@ pinning_route(struct exchange *exchange, uint64_t now_ms)
 		    (exchange->method == METHOD_GET || exchange->method == METHOD_HEAD);
 	}
 	if (pinning->resource == PIN_UNKNOWN)
-		pinning->resource = find_in_body(exchange, now_ms);
+		pinning->resource = find_in_body(exchange, false, now_ms);
 	if (pinning->resource != PIN_UNKNOWN)
 		pinning->asks_around = false;
 }
@@ -135,6 +157,9 @@ pinning_head(struct attempt *attempt, uint64_t now_ms)
 		pinning->answers->context = NULL;
 	if (!pinning->stateful || exchange->fleet->count < 2 || attempt->status < 200 || attempt->status > 299)
 		return;
+	if (slice_starts_with(exchange->route.operation, SLICE("/files")) ||
+	    slice_starts_with(exchange->route.operation, SLICE("/uploads")))
+		atomic_store_explicit(&proxy_of(exchange)->files_seen, true, memory_order_relaxed);
 	if (pinning->path_id != 0 && exchange->method != METHOD_DELETE)
 		pins_learn(proxy_of(exchange)->pins, pinning->path_id, attempt->via->resource, now_ms);
 	if (attempt->coded || !(attempt->is_json || attempt->mode == MODE_EVENTS))

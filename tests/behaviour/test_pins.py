@@ -41,6 +41,8 @@ class Resource:
         parts = [part for part in path.split("/") if part not in ("", "openai", "v1")]
         if self.next is not None:
             answer, self.next = self.next, None
+        elif "chat" in parts:
+            answer = answers.ok()
         elif len(parts) > 1 and parts[1] not in self.known:
             answer = NOT_FOUND
         elif len(parts) > 1:
@@ -186,6 +188,73 @@ def test_a_delete_of_something_unknown_asks_one(scene):
     resources, daemon = scene
     assert daemon.call("DELETE", "/files/file-none").status == 404
     assert [len(resource.backend.requests) for resource in resources] == [1, 0, 0]
+
+
+# ---- files in chat completions
+
+V1 = "/v1/chat/completions"
+AZURE = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"
+
+
+def chat_about(identity, padding=0, **more):
+    parts = [{"type": "text", "text": "x" * padding + "Summarise."}, {"type": "file", "file": {"file_id": identity}}]
+    return {"model": "gpt-4o", "messages": [{"role": "user", "content": parts}], **more}
+
+
+@pytest.mark.parametrize("path", [V1, AZURE])
+@pytest.mark.parametrize("padding", [0, 200_000])
+def test_a_chat_about_a_file_goes_to_its_resource(scene, path, padding):
+    resources, daemon = scene
+    identity = make_on_second(resources, daemon, "/files", {"purpose": "user_data"})
+    for _ in range(3):
+        assert served(daemon.post(path, chat_about(identity, padding))) == "two"
+    assert served(daemon.post(path, chat_about("file-unknown", padding))) == "one"
+
+
+def test_a_file_that_was_read_or_uploaded_in_parts_is_known_to_chat(scene):
+    resources, daemon = scene
+    resources[0].next, resources[1].next = ELSEWHERE, answers.answer(body={"id": "upload_1", "file": {"id": "file-parts"}})
+    assert served(daemon.post("/uploads/upload_1/complete", {"part_ids": []})) == "two"
+    assert served(daemon.post(V1, chat_about("file-parts"))) == "two"
+    resources[2].known.add("file-old")
+    assert served(daemon.get("/files/file-old")) == "three"
+    assert served(daemon.post(V1, chat_about("file-old"))) == "three"
+
+
+@pytest.mark.parametrize("body", [
+    lambda file, other: {"messages": [{"role": "user", "content": f'say "file_id":"{file}"'}]},
+    lambda file, other: {"messages": [{"role": "user", "content": "x"}], "thread_id": other, "tools": [
+        {"type": "function", "function": {"name": "f", "parameters": {"properties": {"file_id": {"type": "string"}}}}}]},
+    lambda file, other: {"messages": [{"role": "tool", "tool_call_id": file, "content": "x"}], "metadata": {"id": other}},
+], ids=["in a text", "in a schema", "other ids"])
+def test_a_chat_that_names_no_file_is_bound_to_nothing(scene, body):
+    resources, daemon = scene
+    file = make_on_second(resources, daemon, "/files", {"purpose": "user_data"})
+    other = make_on_second(resources, daemon, "/openai/threads?api-version=x")
+    assert served(daemon.post(V1, {"model": "gpt-4o", **body(file, other)})) == "one"
+
+
+def test_a_chat_about_a_file_is_not_failed_over(scene):
+    resources, daemon = scene
+    identity = make_on_second(resources, daemon, "/files", {"purpose": "user_data"})
+    busy(resources[1])
+    got = daemon.post(AZURE, chat_about(identity))
+    assert got.status == 429
+    assert got.header("x-aoai-lb-attempts") == "one=skip:pinned,two=429(30000ms),three=skip:pinned"
+
+
+@pytest.mark.parametrize("path, body", [
+    (V1, chat_about), ("/responses", lambda identity: {**MODEL, "tools": [{"vector_store_ids": [identity]}]})])
+def test_a_resource_that_does_not_serve_the_deployment_is_said_to_be_the_cause(stage, path, body):
+    first, second = Resource(stage, "a"), Resource(stage, "b")
+    daemon = stage.daemon(in_order(first.backend.entry(deployments={"other": "x"}), second.backend))
+    identity = json.loads(daemon.post("/files", {"purpose": "user_data"}).body)["id"]
+    got = daemon.post(path, body(identity))
+    assert got.status == 404
+    assert got.json["error"]["code"] == "DeploymentNotFound"
+    assert "stores what this request refers to does not serve this deployment" in got.json["error"]["message"]
+    assert got.header("x-aoai-lb-attempts") == "one=skip:not_serving,two=skip:pinned"
+    assert not [request for request in second.backend.requests if "chat" in request.target or "responses" in request.target]
 
 
 def test_two_backends_on_one_resource_both_serve_its_pins(stage):
