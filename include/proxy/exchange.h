@@ -171,9 +171,10 @@ void exchange_enter(struct exchange *exchange, enum exchange_state next);
 
 /* When throttled backends that serve a request are back. */
 struct throttle_end {
-	uint64_t
-	    soonest_ms; /* the first of them; now: a probe is due or under way (also one of a backend that failed) */
-	uint64_t rest_ends_ms; /* the first that rests still; UINT64_MAX: none does */
+	/* The first of them; now: a probe is due or under way, also one of a backend that failed. */
+	uint64_t soonest_ms;
+	/* The first after now; UINT64_MAX: there is none. */
+	uint64_t next_ms;
 };
 
 /* False when there is none to wait for. Backends it has tried already count. */

@@ -403,8 +403,8 @@ exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, struct 
 		until_ms = of_pair == RESTING ? rest_until_ms(pair) : now_ms;
 		if (until_ms < out->soonest_ms)
 			out->soonest_ms = until_ms;
-		if (of_pair == RESTING && until_ms < out->rest_ends_ms)
-			out->rest_ends_ms = until_ms;
+		if (until_ms > now_ms && until_ms < out->next_ms)
+			out->next_ms = until_ms;
 	}
 	return out->soonest_ms != UINT64_MAX;
 }

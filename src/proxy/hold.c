@@ -144,8 +144,8 @@ next_look(const struct throttle_end *end, uint64_t now_ms)
 {
 	uint64_t look_ms = end->soonest_ms <= now_ms ? now_ms + HOLD_LOOK_MS : UINT64_MAX;
 
-	if (end->rest_ends_ms < look_ms)
-		look_ms = end->rest_ends_ms;
+	if (end->next_ms < look_ms)
+		look_ms = end->next_ms;
 	return look_ms > now_ms + HOLD_TURN_MS ? look_ms : now_ms + HOLD_TURN_MS;
 }
 

@@ -106,6 +106,20 @@ static const struct {
 	    2, false, { .index = 1, .forced = true } },
 	{ "one that failed and is being probed is the soonest",
 	    { RESTS(1, REST_SERVER_ERROR, 5), PROBED(2, REST_UNREACHABLE) }, 2, false, { .index = 1, .forced = true } },
+	{ "one that failed is being probed, others rest longer for errors: to be waited for, or forced",
+	    { PROBED(2, REST_SERVER_ERROR), RESTS(1, REST_SERVER_ERROR, 1), RESTS(1, REST_NO_TOKEN, 1) }, 3, false,
+	    { .index = 0, .forced = true } },
+	{ "two that failed are being probed: by priority",
+	    { PROBED(2, REST_SERVER_ERROR), PROBED(1, REST_UNREACHABLE) }, 2, false, { .index = 1, .forced = true } },
+	{ "the probe of one that failed is no reason to force while another is throttled",
+	    { PROBED(1, REST_SERVER_ERROR), RESTS(2, REST_THROTTLED, 9) }, 2, false,
+	    { .index = SELECT_NONE, .throttled = true, .throttled_until_ms = NOW_MS + 9 } },
+	{ "the probe of one that failed goes on while another serves", { PROBED(1, REST_SERVER_ERROR), FREE(2, 1, 0) },
+	    2, false, { .index = 1 } },
+	{ "nor does it matter where another's probe is due", { PROBED(1, REST_SERVER_ERROR), DUE(2) }, 2, false,
+	    { .index = 1, .probe = true } },
+	{ "who waited for the probe of one that failed is not forced again", { PROBED(1, REST_SERVER_ERROR), TRIED(2) },
+	    2, true, { .index = SELECT_NONE } },
 	{ "misconfigured ones last", { RESTS(1, REST_CREDENTIALS, 1), RESTS(2, REST_SERVER_ERROR, 5) }, 2, false,
 	    { .index = 1, .forced = true } },
 	{ "a missing deployment last", { RESTS(2, REST_SERVER_ERROR, 5), RESTS(1, REST_MISSING_DEPLOYMENT, 1) }, 2,
@@ -132,6 +146,138 @@ selects(void **state)
 				    (ptrdiff_t)got.index, got.probe, got.forced, got.throttled,
 				    (unsigned long long)got.throttled_until_ms);
 		}
+	}
+}
+
+/* ---- what a backend's rests and room make of it -------------------------------------------------------------------- */
+
+/* How a rest came to be as it is. */
+struct past {
+	enum rest_reason reason; /* REST_NONE: it never rested */
+	int left_ms;             /* of it; 0 and less: it is over */
+	bool probed;
+	uint32_t in_flight;
+};
+
+#define NEVER \
+	{ \
+		.reason = REST_NONE \
+	}
+#define BUSY(count) \
+	{ \
+		.in_flight = (count) \
+	}
+#define LEFT(why, ms) \
+	{ \
+		.reason = (why), .left_ms = (ms) \
+	}
+#define TRYING(why) \
+	{ \
+		.reason = (why), .left_ms = -5, .probed = true \
+	}
+
+static const struct {
+	const char *behaviour;
+	struct past whole, pair;
+	bool no_pair;
+	enum availability availability;
+	enum rest_reason reason; /* looked at unless it is available, like the next */
+	int left_ms;
+	uint32_t in_flight;
+} judged[] = {
+	{ "nothing is known", NEVER, NEVER, false, AVAILABLE, REST_NONE, 0, 0 },
+	{ "without a deployment the backend counts", BUSY(7), NEVER, true, AVAILABLE, REST_NONE, 0, 7 },
+	{ "with one its own attempts count", BUSY(7), BUSY(2), false, AVAILABLE, REST_NONE, 0, 2 },
+	{ "the deployment rests", NEVER, LEFT(REST_THROTTLED, 9), false, RESTING, REST_THROTTLED, 9, 0 },
+	{ "the backend rests", LEFT(REST_UNREACHABLE, 9), NEVER, false, RESTING, REST_UNREACHABLE, 9, 0 },
+	{ "the backend rests, without a deployment", LEFT(REST_CREDENTIALS, 9), NEVER, true, RESTING, REST_CREDENTIALS,
+	    9, 0 },
+	{ "both rest: the longer counts", LEFT(REST_UNREACHABLE, 4), LEFT(REST_THROTTLED, 9), false, RESTING,
+	    REST_THROTTLED, 9, 0 },
+	{ "both rest, the backend longer", LEFT(REST_UNREACHABLE, 9), LEFT(REST_THROTTLED, 4), false, RESTING,
+	    REST_UNREACHABLE, 9, 0 },
+	{ "both rest alike: the backend's reason", LEFT(REST_UNREACHABLE, 9), LEFT(REST_THROTTLED, 9), false, RESTING,
+	    REST_UNREACHABLE, 9, 0 },
+	{ "a rest that is over is a probe that is due", NEVER, LEFT(REST_THROTTLED, 0), false, PROBE_DUE,
+	    REST_THROTTLED, 0, 0 },
+	{ "the same of the backend", LEFT(REST_UNREACHABLE, 0), NEVER, false, PROBE_DUE, REST_UNREACHABLE, 0, 0 },
+	{ "both are due: the deployment's reason", LEFT(REST_UNREACHABLE, -1), LEFT(REST_THROTTLED, -2), false,
+	    PROBE_DUE, REST_THROTTLED, -2, 0 },
+	{ "a probe is under way", NEVER, TRYING(REST_SERVER_ERROR), false, PROBING, REST_SERVER_ERROR, -5, 0 },
+	{ "a probe of the backend is under way", TRYING(REST_UNREACHABLE), NEVER, false, PROBING, REST_UNREACHABLE, -5,
+	    0 },
+	{ "a rest before a probe under way", TRYING(REST_UNREACHABLE), LEFT(REST_THROTTLED, 9), false, RESTING,
+	    REST_THROTTLED, 9, 0 },
+	{ "the same the other way round", LEFT(REST_UNREACHABLE, 9), TRYING(REST_THROTTLED), false, RESTING,
+	    REST_UNREACHABLE, 9, 0 },
+	{ "a rest before a probe that is due", LEFT(REST_UNREACHABLE, 9), LEFT(REST_THROTTLED, 0), false, RESTING,
+	    REST_UNREACHABLE, 9, 0 },
+	{ "a probe under way before one that is due", TRYING(REST_UNREACHABLE), LEFT(REST_THROTTLED, 0), false, PROBING,
+	    REST_UNREACHABLE, -5, 0 },
+	{ "the same the other way round", LEFT(REST_UNREACHABLE, 0), TRYING(REST_THROTTLED), false, PROBING,
+	    REST_THROTTLED, -5, 0 },
+	{ "two probes under way: the deployment's reason", TRYING(REST_UNREACHABLE), TRYING(REST_THROTTLED), false,
+	    PROBING, REST_THROTTLED, -5, 0 },
+};
+
+static void
+live_through(struct rest *rest, const struct past *past)
+{
+	uint64_t until_ms = (uint64_t)((int64_t)NOW_MS + past->left_ms);
+
+	if (past->reason != REST_NONE)
+		assert_true(rest_begin(rest, until_ms, past->reason));
+	if (past->probed)
+		assert_true(rest_take_probe(rest, NOW_MS - 1, 1000));
+	for (uint32_t i = 0; i < past->in_flight; i++)
+		rest_attempt_began(rest);
+}
+
+static void
+judges_a_candidate(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(judged); i++) {
+		struct candidate got = { .priority = 3, .weight = 5, .affinity = 7 };
+		struct rest whole = { 0 }, pair = { 0 };
+
+		live_through(&whole, &judged[i].whole);
+		live_through(&pair, &judged[i].pair);
+		candidate_judge(&got, &whole, judged[i].no_pair ? NULL : &pair, NULL, 0, NOW_MS);
+		if (got.availability != judged[i].availability || got.in_flight != judged[i].in_flight || got.no_room ||
+		    got.priority != 3 || got.weight != 5 || got.affinity != 7 || got.excluded)
+			fail_msg("%s: availability %d in_flight %u no_room %d", judged[i].behaviour, got.availability,
+			    got.in_flight, got.no_room);
+		if (got.availability != AVAILABLE &&
+		    (got.reason != judged[i].reason || got.until_ms != (uint64_t)((int64_t)NOW_MS + judged[i].left_ms)))
+			fail_msg("%s: %s until %llu", judged[i].behaviour, rest_reason_name(got.reason),
+			    (unsigned long long)got.until_ms);
+	}
+}
+
+static void
+judges_a_candidates_room(void **state)
+{
+	static const struct {
+		const char *behaviour;
+		uint64_t end, until_ms, tokens;
+		bool no_room;
+	} rooms[] = {
+		{ "nothing is known", 0, 0, 1000, false },
+		{ "enough", 1000, NOW_MS + 5, 1000, false },
+		{ "too little", 999, NOW_MS + 5, 1000, true },
+		{ "nothing, but that is old", 0, NOW_MS, 1000, false },
+	};
+	struct rest whole = { 0 }, pair = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(rooms); i++) {
+		struct headroom room = { .tokens_end = rooms[i].end, .tokens_until_ms = rooms[i].until_ms };
+		struct candidate got = { .no_room = !rooms[i].no_room };
+
+		candidate_judge(&got, &whole, &pair, &room, rooms[i].tokens, NOW_MS);
+		if (got.no_room != rooms[i].no_room || got.availability != AVAILABLE)
+			fail_msg("%s: no_room %d availability %d", rooms[i].behaviour, got.no_room, got.availability);
 	}
 }
 
@@ -264,6 +410,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(selects),
+		cmocka_unit_test(judges_a_candidate),
+		cmocka_unit_test(judges_a_candidates_room),
 		cmocka_unit_test(holds_for_any_candidates),
 		cmocka_unit_test(shares_ties_by_weight),
 		cmocka_unit_test(fills_by_weight),

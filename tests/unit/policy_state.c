@@ -464,6 +464,32 @@ failed_probes_wait_longer_each_time(void **state)
 	assert_int_equal(rest_backoff_ms(&rest, 5000, 1000, now_ms, 0), 5000);
 }
 
+static void
+says_what_a_rest_amounts_to(void **state)
+{
+	static const struct {
+		enum availability availability;
+		enum rest_reason reason;
+		const char *want;
+	} names[] = {
+		{ AVAILABLE, REST_NONE, "available" },
+		{ AVAILABLE, REST_THROTTLED, "available" },
+		{ RESTING, REST_NONE, "available" }, /* it has recovered between two looks */
+		{ RESTING, REST_THROTTLED, "cooling" },
+		{ RESTING, REST_SERVER_ERROR, "ejected" },
+		{ RESTING, REST_UNREACHABLE, "ejected" },
+		{ RESTING, REST_NO_TOKEN, "ejected" },
+		{ RESTING, REST_CREDENTIALS, "misconfigured" },
+		{ RESTING, REST_MISSING_DEPLOYMENT, "misconfigured" },
+		{ PROBE_DUE, REST_THROTTLED, "probing" },
+		{ PROBING, REST_CREDENTIALS, "probing" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+		assert_string_equal(rest_state_name(names[i].availability, names[i].reason), names[i].want);
+}
+
 int
 main(void)
 {
@@ -476,6 +502,7 @@ main(void)
 		cmocka_unit_test(a_probe_that_fails_rests_again),
 		cmocka_unit_test(success_clears_no_rest_that_runs),
 		cmocka_unit_test(names_reasons),
+		cmocka_unit_test(says_what_a_rest_amounts_to),
 		cmocka_unit_test(the_longest_of_many_rests_stands),
 		cmocka_unit_test(of_many_one_is_the_probe),
 		cmocka_unit_test(success_races_failure_and_loses),
