@@ -19,8 +19,8 @@
 void status_write_json(const struct proxy *proxy, uint64_t started_ms, uint64_t now_ms, struct buffer *out);
 void status_write_page(const struct proxy *proxy, uint64_t started_ms, uint64_t now_ms, struct buffer *out);
 
-/* Whether the backend shows the deployment (its map names it, or it has had a call for it); *rest is its state where it
- * does. */
+/* Whether the backend shows the deployment (its map names it, or it has had a call for it); *rest is its state where
+ * it is served. */
 bool status_shows(const struct fleet *fleet, size_t backend, unsigned number, const struct rest **rest);
 
 #endif

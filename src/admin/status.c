@@ -1,5 +1,6 @@
 /* What the daemon knows of its backends, for programs and for people. */
 #include <stdio.h>
+#include <string.h>
 
 #include "admin/status.h"
 #include "policy/hint.h"
@@ -104,8 +105,8 @@ find_called(const struct fleet *fleet, bool called[DEPLOYMENTS_MAX])
 {
 	const struct rest *rest;
 
+	memset(called, 0, DEPLOYMENTS_MAX * sizeof(*called)); /* names may be learned meanwhile */
 	for (unsigned number = 1; number < deployment_count(fleet->table); number++) {
-		called[number] = false;
 		for (size_t i = 0; i < fleet->count && !called[number]; i++)
 			called[number] = status_shows(fleet, i, number, &rest);
 	}

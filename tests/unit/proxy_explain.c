@@ -21,7 +21,7 @@ static const struct {
 	struct item items[ITEMS_MAX];
 	const char *want;
 } cases[] = {
-	{ "nothing to say", { { NULL } }, "" },
+	{ "nothing to say", { { .name = NULL } }, "" },
 	{ "the answer's status", { { .name = "one", .status = 200 } }, "one=200" },
 	{ "outcomes in their order, with rests",
 	    { { .name = "one", .outcome = "429", .rest_ms = 12000 }, { .name = "two", .outcome = "connect" },
