@@ -233,7 +233,7 @@ def test_an_end_of_request_ms_rests_nobody(stage):
     daemon = stage.daemon(in_order(first, stage.backend()), timeouts={"request_ms": 250})
     got = daemon.chat()
     assert got.status == 504
-    assert got.attempts == [("one", "timeout", None)]
+    assert got.attempts == [("one", "timeout", None), ("two", "skip:request_ms", None)]
     assert daemon.chat().header("x-aoai-lb-backend") == "one"
     assert not daemon.find_lines("cooling down")
 
