@@ -2,6 +2,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -83,17 +84,32 @@ find_in_body(struct exchange *exchange, bool files_alone, uint64_t now_ms)
 	return ids.bound != PIN_UNKNOWN || !ids.has_references ? ids.bound : ids.referred;
 }
 
+/* Whether "file_id" stands anywhere in the body. Looked for by its underscore, which texts seldom have: memchr() goes through
+ * them several times as fast as memmem(). */
+static bool
+has_file_id(struct slice body)
+{
+	static const char name[] = "\"file_id\"";
+	const size_t before = 5, length = sizeof(name) - 1;
+	const char *at = body.data, *end = at + body.length;
+
+	for (; at < end && (at = memchr(at, name[before], (size_t)(end - at))) != NULL; at++) {
+		if ((size_t)(at - body.data) >= before && (size_t)(end - at) >= length - before &&
+		    memcmp(at - before, name, length) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* {"type":"file","file":{"file_id":"file-1"}}: nearly no chat has one, so without a file that could be meant, and without
  * the name, nothing of the body is scanned. */
 static bool
 is_chat_with_files(const struct exchange *exchange)
 {
-	static const struct slice operation = SLICE_STATIC("/chat/completions"), name = SLICE_STATIC("\"file_id\"");
-
 	return atomic_load_explicit(&proxy_of(exchange)->files_seen, memory_order_relaxed) &&
 	    exchange->method == METHOD_POST && !exchange->route.resource && exchange->fleet->count > 1 &&
-	    slice_starts_with(exchange->route.operation, operation) &&
-	    slice_find(buffer_slice(&exchange->body), name) >= 0;
+	    slice_starts_with(exchange->route.operation, SLICE("/chat/completions")) && exchange->body.length > 0 &&
+	    has_file_id(buffer_slice(&exchange->body));
 }
 
 void

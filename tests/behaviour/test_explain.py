@@ -7,6 +7,7 @@ from harness import answers
 from harness.client import wait_for
 from harness.stage import in_order, make_config
 from test_admin import Admin, backend_of, deployment_of
+from test_metrics import scrape
 
 ACCESS = r"info 127\.0\.0\.1 \S+ POST "
 ITEM = re.compile(r"[A-Za-z0-9._-]{1,64}=([0-9]{3}|skip:[a-z_]+|[a-z]+)(\([0-9]+ms(;[a-z-]+)?\))?")
@@ -101,6 +102,14 @@ def test_the_access_line_says_for_how_long_a_request_waited(stage):
     assert int(re.search(r" held_ms=([0-9]+) ", daemon.wait_for_line(ACCESS))[1]) >= 190
     daemon.chat()
     assert "held_ms" not in daemon.wait_for_line(ACCESS, 2)
+
+
+def test_the_access_line_of_a_caller_that_left_while_it_waited_says_so(stage):
+    daemon = stage.daemon([stage.backend(default=answers.wait_ms(40_000))], retry={"hold_ms": 60_000})
+    client = daemon.open_chat(daemon.client())
+    wait_for(lambda: scrape(daemon).total("aoai_lb_held_requests") == 1, what="one that waits")
+    client.reset()
+    assert re.search(r" 499 one=429\(40000ms\) .* held_ms=[0-9]+ ", daemon.wait_for_line(ACCESS))
 
 
 # ---- how long it may become

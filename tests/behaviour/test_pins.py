@@ -226,7 +226,9 @@ def test_a_file_that_was_read_or_uploaded_in_parts_is_known_to_chat(scene):
     lambda file, other: {"messages": [{"role": "user", "content": "x"}], "thread_id": other, "tools": [
         {"type": "function", "function": {"name": "f", "parameters": {"properties": {"file_id": {"type": "string"}}}}}]},
     lambda file, other: {"messages": [{"role": "tool", "tool_call_id": file, "content": "x"}], "metadata": {"id": other}},
-], ids=["in a text", "in a schema", "other ids"])
+    lambda file, other: {"user": f"_file_id_{file}", "messages": [{"role": "user", "content": "snake_case_" * 999 + "file_id"}]},
+    lambda file, other: {"file_ids": "x", "messages": [{"role": "user", "content": file}], "metadata": {"_": "_"}},
+], ids=["in a text", "in a schema", "other ids", "underscores", "nearly"])
 def test_a_chat_that_names_no_file_is_bound_to_nothing(scene, body):
     resources, daemon = scene
     file = make_on_second(resources, daemon, "/files", {"purpose": "user_data"})
