@@ -3,8 +3,9 @@
  * Some calls depend on what one Azure OpenAI resource keeps: a response to go on from, a conversation, files, vector
  * stores, encrypted reasoning. The scanner is fed a body or an answer (event streams as well: their framing holds no
  * quotes) in pieces of any size and reports each string that stands behind one of the names below, at any depth, as a
- * hash: what it is is of no interest, only whether it was seen before. It is no parser: malformed text is scanned as far
- * as it makes sense. Pure; no allocation; safe from any thread.
+ * hash: what it is is of no interest, only whether it was seen before. Objects whose members callers name as they like
+ * (metadata and their kin) hold no ids, whatever their names. It is no parser: malformed text is scanned as far as it
+ * makes sense. Pure; no allocation; safe from any thread.
  *
  *	id_scanner_init(&scanner, seed, note_id, exchange);
  *	id_scanner_feed(&scanner, piece);
@@ -30,6 +31,9 @@ enum id_member {
 	ID_THREAD,            /* thread_id */
 	ID_CONTAINER,         /* container_id, container */
 	ID_ENCRYPTED,         /* encrypted_content: readable only for the resource that made it */
+	/* Never reported: */
+	ID_OWN_WORDS, /* metadata, parameters, …: an object of the caller's own words */
+	ID_OWN_NAMES, /* variables: the caller's own names, of what may refer to something */
 };
 
 struct id_found {
@@ -50,10 +54,12 @@ struct id_scanner {
 	uint64_t hash; /* of the string at hand, so far */
 	size_t length; /* of that string, unescaped as far as this needs it */
 	uint8_t state;
-	uint8_t member; /* enum id_member: the name that the value at hand stands behind */
-	bool escaped;   /* the last byte was a backslash */
-	bool in_array;  /* the value is an element of a list */
-	bool adopts_id; /* the next name, if it is "id", is the conversation's */
+	uint8_t member;      /* enum id_member: the name that the value at hand stands behind */
+	bool escaped;        /* the last byte was a backslash */
+	bool in_array;       /* the value is an element of a list */
+	bool adopts_id;      /* the next name, if it is "id", is the conversation's */
+	uint32_t depth;      /* of the braces in an object whose names are the caller's own; 0: outside of any */
+	uint32_t free_depth; /* … which are so down to this depth */
 	char word[ID_WORD_MAX_BYTES];
 };
 

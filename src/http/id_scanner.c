@@ -38,6 +38,16 @@ static const struct {
 	{ SLICE_STATIC("conversation_id"), ID_CONVERSATION },
 	{ SLICE_STATIC("encrypted_content"), ID_ENCRYPTED },
 	{ SLICE_STATIC("previous_response_id"), ID_PREVIOUS_RESPONSE },
+	/* What callers put there is repeated in answers, so that any value behind a name above would seem to be made by the
+	 * resource. Ids cannot be told by how they look: Azure has had some with prefixes and some without. */
+	{ SLICE_STATIC("schema"), ID_OWN_WORDS },
+	{ SLICE_STATIC("headers"), ID_OWN_WORDS },
+	{ SLICE_STATIC("metadata"), ID_OWN_WORDS },
+	{ SLICE_STATIC("attributes"), ID_OWN_WORDS },
+	{ SLICE_STATIC("parameters"), ID_OWN_WORDS },
+	{ SLICE_STATIC("item_schema"), ID_OWN_WORDS },
+	{ SLICE_STATIC("input_schema"), ID_OWN_WORDS },
+	{ SLICE_STATIC("variables"), ID_OWN_NAMES },
 };
 
 /* FNV-1a, begun with the seed, so that text may come in pieces. */
@@ -122,6 +132,8 @@ end_name(struct id_scanner *scanner)
 
 	if (member == ID_OWN && scanner->adopts_id)
 		member = ID_CONVERSATION;
+	if (scanner->depth > 0 && (scanner->depth <= scanner->free_depth || member >= ID_OWN_WORDS))
+		member = ID_NONE;
 	scanner->member = (uint8_t)member;
 	scanner->state = AFTER_NAME;
 }
@@ -174,6 +186,31 @@ is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
+/* The value behind one of the names. */
+static bool
+begin_value(struct id_scanner *scanner, char c)
+{
+	bool is_free = scanner->member >= ID_OWN_WORDS;
+
+	scanner->state = OUTSIDE;
+	if (c == '{') {
+		scanner->adopts_id = scanner->member == ID_CONVERSATION;
+		if (is_free)
+			scanner->free_depth = scanner->member == ID_OWN_WORDS ? UINT32_MAX : 1;
+		if (is_free || scanner->depth > 0)
+			scanner->depth++;
+		return true;
+	}
+	if (is_free)
+		return false;
+	if (c == '"')
+		begin_string(scanner, IN_VALUE);
+	scanner->in_array = c == '[';
+	if (c == '[')
+		scanner->state = BEFORE_ELEMENT;
+	return c == '"' || c == '[';
+}
+
 /* The byte that says what follows a name, a colon, a bracket or an element. False: it is to be looked at once more. */
 static bool
 take_mark(struct id_scanner *scanner, char c)
@@ -184,14 +221,7 @@ take_mark(struct id_scanner *scanner, char c)
 		scanner->state = c == ':' && scanner->member != ID_NONE ? BEFORE_VALUE : OUTSIDE;
 		return c == ':';
 	case BEFORE_VALUE:
-		if (c == '"') {
-			begin_string(scanner, IN_VALUE);
-			return true;
-		}
-		scanner->in_array = c == '[';
-		scanner->adopts_id = c == '{' && scanner->member == ID_CONVERSATION;
-		scanner->state = c == '[' ? BEFORE_ELEMENT : OUTSIDE;
-		return c == '[' || c == '{';
+		return begin_value(scanner, c);
 	case BEFORE_ELEMENT:
 		if (c == '"') {
 			begin_string(scanner, IN_VALUE);
@@ -214,6 +244,19 @@ take_mark(struct id_scanner *scanner, char c)
 	return false;
 }
 
+/* Goes on to the next string, minding braces where they matter. NULL when the bytes have none. */
+static const char *
+find_string(struct id_scanner *scanner, const char *at, const char *end)
+{
+	for (; scanner->depth > 0 && at < end && *at != '"'; at++) {
+		if (*at == '{')
+			scanner->depth++;
+		else if (*at == '}')
+			scanner->depth--;
+	}
+	return at < end ? memchr(at, '"', (size_t)(end - at)) : NULL;
+}
+
 void
 id_scanner_feed(struct id_scanner *scanner, struct slice bytes)
 {
@@ -223,7 +266,7 @@ id_scanner_feed(struct id_scanner *scanner, struct slice bytes)
 		if (scanner->state == IN_NAME || scanner->state == IN_VALUE) {
 			at = take_string(scanner, at, end);
 		} else if (scanner->state == OUTSIDE) {
-			at = memchr(at, '"', (size_t)(end - at));
+			at = find_string(scanner, at, end);
 			if (at == NULL)
 				return;
 			at++;

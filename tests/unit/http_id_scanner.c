@@ -87,6 +87,31 @@ static const struct {
 	    "{\"assistant_id\":\"asst_1\",\"thread_id\":\"thread_1\",\"container\":\"cntr_1\"}",
 	    "assistant=asst_1 thread=thread_1 container=cntr_1 " },
 	{ "cut off in a value", "{\"file_id\":\"file-1", "" },
+	{ "metadata are the caller's own words",
+	    "{\"metadata\":{\"file_id\":\"x\",\"container\":[\"y\"]},\"id\":\"resp_1\"}", "id=resp_1 " },
+	{ "at any depth", "{\"metadata\" : {\"a\":[{\"file_id\":\"x\"},{\"id\":{}}]} ,\"file_id\":\"file-1\"}",
+	    "file=file-1 " },
+	{ "braces in their texts end nothing",
+	    "{\"metadata\":{\"}\":\"} \\\"}{\",\"b\":\"\\\\\",\"file_id\":\"x\"},\"file_id\":\"file-1\"}",
+	    "file=file-1 " },
+	{ "metadata that are none", "{\"metadata\":null,\"file_id\":\"file-1\",\"x\":\"metadata\",\"id\":\"resp_1\"}",
+	    "file=file-1 id=resp_1 " },
+	{ "empty metadata", "{\"metadata\":{},\"file_id\":\"file-1\"}", "file=file-1 " },
+	{ "metadata in a list of things",
+	    "{\"data\":[{\"metadata\":{\"id\":\"x\"},\"id\":\"resp_1\"},{\"id\":\"resp_2\"}]}",
+	    "id=resp_1 id=resp_2 " },
+	{ "attributes, parameters, schemas and headers are the caller's own as well",
+	    "{\"attributes\":{\"file_id\":\"x\"},\"parameters\":{\"file_id\":\"x\"},\"schema\":{\"file_id\":\"x\"},"
+	    "\"input_schema\":{\"file_id\":\"x\"},\"item_schema\":{\"file_id\":\"x\"},\"headers\":{\"file_id\":\"x\"}}",
+	    "" },
+	{ "so are the names of variables",
+	    "{\"variables\":{\"file_id\":\"x\",\"container\":\"y\"},\"file_id\":\"file-1\"}", "file=file-1 " },
+	{ "but not what a variable holds",
+	    "{\"variables\":{\"file_id\":{\"type\":\"input_file\",\"file_id\":\"file-1\"},\"id\":\"x\"},\"id\":\"resp_"
+	    "1\"}",
+	    "type=? file=file-1 id=resp_1 " },
+	{ "not even as an object of its own",
+	    "{\"variables\":{\"a\":{\"conversation\":{\"id\":\"conv_1\"}},\"id\":\"x\"}}", "conversation=conv_1 " },
 };
 
 static void
