@@ -25,16 +25,26 @@ struct exchange;
 #define PINNING_ASKS_MAX 3U
 /* Ids of one body that are looked up: one that consists of ids must not hold the loop. */
 #define PINNING_LOOKED_UP_MAX 4096U
-/* Ids that are learned from one answer: a long list may not displace what everybody else needs. */
-#define PINNING_LEARNED_MAX 256U
+/* Ids that are learned from one answer, besides its own: of items (any that a caller refers to binds the others as well),
+ * and of files, stores, … A long answer may not displace what everybody else needs. */
+#define PINNING_ITEMS_MAX 16U
+#define PINNING_REFERENCES_MAX 32U
+
+/* What an answer has named so far. */
+struct pinning_answer {
+	struct id_scanner scanner;
+	uint64_t own; /* the hash of its own id, which comes first; 0: not yet */
+	unsigned item_count, reference_count;
+	uint64_t items[PINNING_ITEMS_MAX];
+	uint64_t references[PINNING_REFERENCES_MAX];
+};
 
 struct pinning {
-	bool stateful;              /* the call makes or names stored things */
-	bool asks_around;           /* unknown id, harmless method: a 404 is another backend's turn */
-	uint64_t resource;          /* all other backends cannot serve it; PIN_UNKNOWN: any may */
-	uint64_t path_id;           /* the hash of the id in the path, 0: none */
-	struct id_scanner *answers; /* while an answer is scanned; freed with the exchange */
-	unsigned learned;
+	bool stateful;                 /* the call makes or names stored things */
+	bool asks_around;              /* unknown id, harmless method: a 404 is another backend's turn */
+	uint64_t resource;             /* all other backends cannot serve it; PIN_UNKNOWN: any may */
+	uint64_t path_id;              /* the hash of the id in the path, 0: none */
+	struct pinning_answer *answer; /* while one is scanned; freed with the exchange */
 };
 
 /* Reads the request, which is complete or an upload: which resource must it go to? */

@@ -112,6 +112,14 @@ is_chat_with_files(const struct exchange *exchange)
 	    has_file_id(buffer_slice(&exchange->body));
 }
 
+static bool
+is_stateful(const struct route *route)
+{
+	return route->resource || slice_starts_with(route->operation, SLICE("/responses")) ||
+	    slice_starts_with(route->operation, SLICE("/videos")) ||
+	    slice_starts_with(route->operation, SLICE("/video/generations"));
+}
+
 void
 pinning_route(struct exchange *exchange, uint64_t now_ms)
 {
@@ -126,12 +134,15 @@ pinning_route(struct exchange *exchange, uint64_t now_ms)
 	}
 	if (route->kind != ROUTE_OPENAI && route->kind != ROUTE_AZURE)
 		return;
-	pinning->stateful = route->resource || slice_starts_with(route->operation, SLICE("/responses"));
-	if (!pinning->stateful || exchange->fleet->count < 2)
+	pinning->stateful = is_stateful(route);
+	if (!pinning->stateful)
 		return;
 	id = id_in_path(route->operation);
-	if (id.length > 0) {
+	if (id.length > 0)
 		pinning->path_id = id_hash(id, proxy->pin_seed);
+	if (exchange->fleet->count < 2) /* nothing to choose; what it makes is learned for the day when there is */
+		return;
+	if (id.length > 0) {
 		pinning->resource = find_resource(proxy, exchange->fleet, pinning->path_id, now_ms);
 		pinning->asks_around = pinning->resource == PIN_UNKNOWN &&
 		    (exchange->method == METHOD_GET || exchange->method == METHOD_HEAD);
@@ -150,16 +161,39 @@ pinning_forbids(const struct exchange *exchange, size_t backend)
 	return resource != PIN_UNKNOWN && exchange->fleet->backends[backend].resource != resource;
 }
 
+/* Whether the hash is new and the list has room; then it is in it. */
+static bool
+note_new(uint64_t *list, unsigned *count, unsigned max, uint64_t hash)
+{
+	for (unsigned i = 0; i < *count; i++) {
+		if (list[i] == hash)
+			return false;
+	}
+	if (*count == max)
+		return false;
+	list[(*count)++] = hash;
+	return true;
+}
+
 static void
 learn(const struct id_found *found, void *context)
 {
 	struct attempt *attempt = context;
-	struct pinning *pinning = &attempt->exchange->pinning;
+	struct pinning_answer *answer = attempt->exchange->pinning.answer;
+	enum pin_kind kind = PIN_THING;
 
-	if (found->member == ID_TYPE || pinning->learned == PINNING_LEARNED_MAX)
+	if (found->member == ID_TYPE || found->hash == answer->own)
 		return;
-	pinning->learned++;
-	pins_learn(proxy_of(attempt->exchange)->pins, found->hash, attempt->via->resource, clock_now_ms());
+	if (found->member == ID_OWN && answer->own == 0) {
+		answer->own = found->hash;
+	} else if (found->member == ID_OWN || found->member == ID_ENCRYPTED) {
+		kind = PIN_ITEM;
+		if (!note_new(answer->items, &answer->item_count, PINNING_ITEMS_MAX, found->hash))
+			return;
+	} else if (!note_new(answer->references, &answer->reference_count, PINNING_REFERENCES_MAX, found->hash)) {
+		return;
+	}
+	pins_learn(proxy_of(attempt->exchange)->pins, found->hash, kind, attempt->via->resource, clock_now_ms());
 }
 
 void
@@ -169,35 +203,33 @@ pinning_head(struct attempt *attempt, uint64_t now_ms)
 	struct pinning *pinning = &exchange->pinning;
 
 	/* A former attempt is gone, and this one may have its address. */
-	if (pinning->answers != NULL)
-		pinning->answers->context = NULL;
-	if (!pinning->stateful || exchange->fleet->count < 2 || attempt->status < 200 || attempt->status > 299)
+	pinning_end(pinning);
+	if (!pinning->stateful || attempt->status < 200 || attempt->status > 299)
 		return;
 	if (slice_starts_with(exchange->route.operation, SLICE("/files")) ||
 	    slice_starts_with(exchange->route.operation, SLICE("/uploads")))
 		atomic_store_explicit(&proxy_of(exchange)->files_seen, true, memory_order_relaxed);
 	if (pinning->path_id != 0 && exchange->method != METHOD_DELETE)
-		pins_learn(proxy_of(exchange)->pins, pinning->path_id, attempt->via->resource, now_ms);
+		pins_learn(proxy_of(exchange)->pins, pinning->path_id, PIN_THING, attempt->via->resource, now_ms);
 	if (attempt->coded || !(attempt->is_json || attempt->mode == MODE_EVENTS))
 		return;
-	if (pinning->answers == NULL)
-		pinning->answers = memory_take(sizeof(*pinning->answers));
-	id_scanner_init(pinning->answers, proxy_of(exchange)->pin_seed, learn, attempt);
+	pinning->answer = memory_take_zeroed(1, sizeof(*pinning->answer));
+	id_scanner_init(&pinning->answer->scanner, proxy_of(exchange)->pin_seed, learn, attempt);
 }
 
 void
 pinning_payload(struct attempt *attempt, struct slice payload)
 {
-	struct pinning *pinning = &attempt->exchange->pinning;
+	struct pinning_answer *answer = attempt->exchange->pinning.answer;
 
 	/* What is left of an earlier attempt's answer is not this one's. */
-	if (pinning->answers != NULL && pinning->answers->context == attempt)
-		id_scanner_feed(pinning->answers, payload);
+	if (answer != NULL && answer->scanner.context == attempt)
+		id_scanner_feed(&answer->scanner, payload);
 }
 
 void
 pinning_end(struct pinning *pinning)
 {
-	free(pinning->answers);
-	pinning->answers = NULL;
+	free(pinning->answer);
+	pinning->answer = NULL;
 }
