@@ -3,8 +3,8 @@
  * A call that names a stored response, conversation, file, … may go to one resource alone: pinning_route() looks for
  * such ids in the path and in the body, and from then on pinning_forbids() says which backends cannot serve it. Answers
  * to calls of these kinds are scanned in passing, so that what they name is found again. A GET of something unknown asks
- * up to PINNING_ASKS_MAX backends in turn. Chat completions may name files; their bodies are looked through only once a
- * file has been seen.
+ * in turn until PINNING_ASKS_MAX resources have said that they do not have it. Chat completions may name files; their
+ * bodies are looked through only once a file has been seen.
  *
  * Part of an exchange and its worker's; the table behind it is shared (policy/pins.h).
  */
@@ -17,11 +17,12 @@
 
 #include "base/slice.h"
 #include "http/id_scanner.h"
+#include "proxy/backend_set.h"
 
 struct attempt;
 struct exchange;
 
-/* How many backends are asked for something that none is known to have. */
+/* How many resources are asked for something that none is known to have; who could not answer does not count. */
 #define PINNING_ASKS_MAX 3U
 /* Ids of one body that are looked up: one that consists of ids must not hold the loop. */
 #define PINNING_LOOKED_UP_MAX 4096U
@@ -44,12 +45,23 @@ struct pinning {
 	bool asks_around;              /* unknown id, harmless method: a 404 is another backend's turn */
 	uint64_t resource;             /* all other backends cannot serve it; PIN_UNKNOWN: any may */
 	uint64_t path_id;              /* the hash of the id in the path, 0: none */
+	uint64_t without[SET_WORDS];   /* backends whose resource has said that it does not have it */
+	unsigned asked;                /* resources among these */
+	size_t asked_last;             /* the last of these backends */
 	struct pinning_answer *answer; /* while one is scanned; freed with the exchange */
 };
 
 /* Reads the request, which is complete or an upload: which resource must it go to? */
 void pinning_route(struct exchange *exchange, uint64_t now_ms);
 bool pinning_forbids(const struct exchange *exchange, size_t backend);
+
+/* While a request asks around: */
+/* The backend's resource does not have it; none of its backends needs to be asked any more. */
+void pinning_not_there(struct exchange *exchange, size_t backend);
+/* Whether an error answer that is kept says more than that 404 of the backend: that nobody knows. */
+bool pinning_outweighs_404(const struct exchange *exchange, size_t backend);
+/* Somebody who may have it could not be asked, or gave no answer: that the others do not have it says little. */
+bool pinning_is_unsure(const struct exchange *exchange, uint64_t now_ms);
 
 /* An answer's head has come, or a piece of its payload: learns what a good one names. */
 void pinning_head(struct attempt *attempt, uint64_t now_ms);

@@ -675,6 +675,8 @@ keep_lines(struct attempt *attempt, const struct response_head *head, size_t hea
 
 	if (attempt->mode == MODE_ERROR && attempt->status == 429)
 		return; /* never passed on: the caller gets a 429 of our own, with a wait that is true */
+	if (attempt->status == 404 && pinning_outweighs_404(exchange, attempt->backend))
+		return;
 	buffer_clear(lines);
 	buffer_reserve(lines, head_length);
 	headers_write_downstream(&head->headers, true, lines);

@@ -14,6 +14,7 @@
 #include "proxy/access.h"
 #include "proxy/answer.h"
 #include "proxy/attempt.h"
+#include "proxy/backend_set.h"
 #include "proxy/client.h"
 #include "proxy/measure.h"
 #include "proxy/proxy.h"
@@ -124,19 +125,6 @@ exchange_unreserve(struct exchange *exchange)
 }
 
 /* ---- selection ------------------------------------------------------------------------------------------------- */
-
-/* Sets of backends, a bit each. */
-static bool
-set_has(const uint64_t *set, size_t backend)
-{
-	return set[backend / 64] >> (backend % 64) & 1;
-}
-
-static void
-set_add(uint64_t *set, size_t backend)
-{
-	set[backend / 64] |= UINT64_C(1) << (backend % 64);
-}
 
 static bool
 was_tried(const struct exchange *exchange, size_t backend)
@@ -444,7 +432,7 @@ may_try_again(struct exchange *exchange, uint64_t now_ms)
 		return false;
 	} else if (config->max_attempts > 0 && exchange->tally.attempts >= config->max_attempts) {
 		exchange->stopped_by = "max_attempts";
-	} else if (exchange->pinning.asks_around && exchange->tally.attempts >= PINNING_ASKS_MAX) {
+	} else if (exchange->pinning.asked >= PINNING_ASKS_MAX) {
 		exchange->stopped_by = "asked_enough";
 	} else if (config->timeouts.request_ms > 0 && now_ms - exchange->started_ms >= config->timeouts.request_ms) {
 		exchange->tally.timed_out = true;
@@ -467,6 +455,25 @@ is_pinned_to_nobody(const struct exchange *exchange)
 	return exchange->pinning.resource != PIN_UNKNOWN;
 }
 
+/* Nobody has answered. */
+static void
+answer_bad_gateway(struct exchange *exchange, uint64_t wait_ms, uint64_t now_ms)
+{
+	bool pinned = exchange->pinning.resource != PIN_UNKNOWN;
+
+	if (exchange->pinning.asked > 0)
+		answer_error(exchange, 502, "bad_gateway",
+		    "What this request names may be stored by a backend that could not be asked; the others do not "
+		    "have it.",
+		    wait_ms, false, now_ms); /* a question may be asked again */
+	else
+		answer_error(exchange, 502, "bad_gateway",
+		    pinned ? "The backend that stores what this request refers to could not be reached, or gave no "
+			     "usable answer."
+			   : "No backend could be reached, or none gave a usable answer.",
+		    wait_ms, exchange->tally.request_was_sent, now_ms);
+}
+
 static void
 conclude_now(struct exchange *exchange, uint64_t now_ms)
 {
@@ -480,6 +487,8 @@ conclude_now(struct exchange *exchange, uint64_t now_ms)
 		    now_ms);
 		return;
 	}
+	if (exchange->kept.status == 404 && pinning_is_unsure(exchange, now_ms))
+		exchange->tally.answered = false;
 	switch (retry_conclude(&exchange->tally)) {
 	case CONCLUDE_THROTTLED:
 		answer_error(exchange, 429, "rate_limit_exceeded",
@@ -496,12 +505,7 @@ conclude_now(struct exchange *exchange, uint64_t now_ms)
 		answer_error(exchange, 504, "gateway_timeout", "No backend answered in time.", wait_ms, true, now_ms);
 		break;
 	case CONCLUDE_BAD_GATEWAY:
-		answer_error(exchange, 502, "bad_gateway",
-		    exchange->pinning.resource != PIN_UNKNOWN
-			? "The backend that stores what this request refers to could not be reached, or gave no usable "
-			  "answer."
-			: "No backend could be reached, or none gave a usable answer.",
-		    wait_ms, exchange->tally.request_was_sent, now_ms);
+		answer_bad_gateway(exchange, wait_ms, now_ms);
 		break;
 	}
 }
@@ -750,6 +754,8 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 	exchange->tally.throttled = exchange->tally.throttled || verdict.reason == REST_THROTTLED;
 	if (verdict.reason == REST_THROTTLED)
 		set_add(exchange->throttled_by, attempt->backend);
+	if (answered && outcome->asks_around && outcome->status == 404)
+		pinning_not_there(exchange, attempt->backend);
 	if (attempt->room != NULL)
 		headroom_give_back(attempt->room, &attempt->ticket);
 	exchange->tally.answered = exchange->kept.status != 0;

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "policy/pins.h"
 #include "proxy/attempt.h"
+#include "proxy/backend_set.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy.h"
 
@@ -160,6 +161,65 @@ pinning_forbids(const struct exchange *exchange, size_t backend)
 
 	return resource != PIN_UNKNOWN && exchange->fleet->backends[backend].resource != resource;
 }
+
+/* ---- asking around --------------------------------------------------------------------------------------------- */
+
+void
+pinning_not_there(struct exchange *exchange, size_t backend)
+{
+	const struct fleet *fleet = exchange->fleet;
+	struct pinning *pinning = &exchange->pinning;
+
+	pinning->asked++;
+	pinning->asked_last = backend;
+	for (size_t i = 0; i < fleet->count; i++) {
+		if (fleet->backends[i].resource != fleet->backends[backend].resource)
+			continue;
+		set_add(pinning->without, i);
+		set_add(exchange->tried, i);
+	}
+}
+
+bool
+pinning_outweighs_404(const struct exchange *exchange, size_t backend)
+{
+	const struct fleet_backend *backends = exchange->fleet->backends;
+	const struct kept_answer *kept = &exchange->kept;
+
+	return exchange->pinning.asks_around && kept->status != 0 && kept->status != 404 &&
+	    backends[kept->backend].resource != backends[backend].resource;
+}
+
+/* Calls without a deployment go by priority, then as configured. */
+static bool
+goes_before(const struct fleet *fleet, size_t a, size_t b)
+{
+	unsigned of_a = fleet->backends[a].config->priority, of_b = fleet->backends[b].config->priority;
+
+	return of_a < of_b || (of_a == of_b && a < b);
+}
+
+bool
+pinning_is_unsure(const struct exchange *exchange, uint64_t now_ms)
+{
+	const struct pinning *pinning = &exchange->pinning;
+
+	for (size_t i = 0; pinning->asks_around && i < exchange->fleet->count; i++) {
+		enum availability availability = rest_availability(&exchange->fleet->backends[i].state->whole, now_ms);
+
+		if (set_has(pinning->without, i))
+			continue;
+		if (set_has(exchange->tried, i))
+			return true;
+		/* Its turn would have come, had it not rested. */
+		if ((availability == RESTING || availability == PROBING) &&
+		    (pinning->asked < PINNING_ASKS_MAX || goes_before(exchange->fleet, i, pinning->asked_last)))
+			return true;
+	}
+	return false;
+}
+
+/* ---- learning -------------------------------------------------------------------------------------------------- */
 
 /* Whether the hash is new and the list has room; then it is in it. */
 static bool

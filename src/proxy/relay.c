@@ -399,7 +399,7 @@ judge_error(struct attempt *attempt, bool complete, uint64_t now_ms)
 	    attempt->status == 404 && slice_equals(openai_error_code(body), SLICE("DeploymentNotFound"));
 	if (!attempt->has_hint)
 		attempt->hint = hint_read(&no_headers, body, clock_unix_ms(), &exchange->fleet->config->cooldown);
-	if (attempt->status != 429) {
+	if (attempt->status != 429 && !(attempt->status == 404 && pinning_outweighs_404(exchange, attempt->backend))) {
 		exchange->kept.complete = complete;
 		buffer_free(&exchange->kept.body);
 		exchange->kept.body = attempt->input;
