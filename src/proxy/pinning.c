@@ -262,9 +262,11 @@ pinning_head(struct attempt *attempt, uint64_t now_ms)
 	struct exchange *exchange = attempt->exchange;
 	struct pinning *pinning = &exchange->pinning;
 
+	if (!pinning->stateful)
+		return;
 	/* A former attempt is gone, and this one may have its address. */
 	pinning_end(pinning);
-	if (!pinning->stateful || attempt->status < 200 || attempt->status > 299)
+	if (attempt->status < 200 || attempt->status > 299)
 		return;
 	if (slice_starts_with(exchange->route.operation, SLICE("/files")) ||
 	    slice_starts_with(exchange->route.operation, SLICE("/uploads")))
