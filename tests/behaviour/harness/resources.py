@@ -38,6 +38,8 @@ class Resource:
         parts = [part for part in path.split("/") if part not in ("", "openai", "v1")]
         if self.next is not None:
             answer, self.next = self.next, None
+        elif "chat" in parts:
+            answer = answers.ok()
         elif len(parts) > 1 and parts[1] not in self.known:
             answer = NOT_FOUND
         elif len(parts) > 1:
