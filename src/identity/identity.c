@@ -29,16 +29,31 @@ identities_new(identity_news_fn *on_news, void *context)
 	return identities;
 }
 
+/* Without the thread that fetches it is for the caller to free what a refused configuration has left behind. */
+static void
+drop_unused(struct identities *identities)
+{
+	for (struct identity **link = &identities->first; *link != NULL;) {
+		struct identity *identity = *link;
+
+		if (atomic_load(&identity->references) != 0) {
+			link = &identity->next;
+			continue;
+		}
+		*link = identity->next;
+		identity_destroy(identity);
+	}
+}
+
 bool
 identities_start(struct identities *identities, char *fault, size_t fault_size)
 {
 	const struct curl_library *curl;
-	bool wanted;
 
-	pthread_mutex_lock(&identities->mutex);
-	wanted = identities->first != NULL;
-	pthread_mutex_unlock(&identities->mutex);
-	if (!wanted || identities->running)
+	if (identities->running)
+		return true;
+	drop_unused(identities);
+	if (identities->first == NULL)
 		return true;
 	curl = curl_library_load(fault, fault_size);
 	if (curl == NULL)
@@ -66,14 +81,9 @@ identities_free(struct identities **identities)
 	if (gone == NULL)
 		return;
 	identities_stop(gone);
-	while (gone->first != NULL) {
-		struct identity *identity = gone->first;
-
-		if (atomic_load(&identity->references) != 0)
-			fatal("identity: %s is freed while it is in use", identity->name);
-		gone->first = identity->next;
-		identity_destroy(identity);
-	}
+	drop_unused(gone);
+	if (gone->first != NULL)
+		fatal("identity: %s is freed while it is in use", gone->first->name);
 	pthread_mutex_destroy(&gone->mutex);
 	free(gone);
 }
