@@ -5,7 +5,7 @@
  * {error: {code, message}} or {message}. Pure; safe from any thread.
  *
  *	struct token_answer answer;
- *	token_answer_read(status, body, now_unix_ms, took_ms, &answer);
+ *	token_answer_read(status, body, now_unix_ms, took_ms, secret, &answer);
  *	if (answer.verdict == TOKEN_GRANTED) ... answer.token, answer.lifetime_ms ...
  *	token_answer_free(&answer);
  */
@@ -37,10 +37,16 @@ struct token_answer {
 	char reason[TOKEN_REASON_SIZE]; /* why not, escaped for the log; "" if granted */
 };
 
-/* Reads an answer. now_unix_ms: the wall clock, for ends given as a moment. took_ms: since the question; a life given as a
- * span may have begun as early as that. Never fails: what cannot be read counts as
- * TOKEN_LATER. The caller ends it with token_answer_free(). */
-void token_answer_read(unsigned status, struct slice body, int64_t now_unix_ms, uint64_t took_ms,
+/* Reads an answer.
+ *
+ * status	100 to 999
+ * body		as much of it as came; of an error it may be cut
+ * now_unix_ms	the wall clock, for ends given as a moment
+ * took_ms	since the question; a life given as a span may have begun as early as that
+ * secret	what the question held and no reason may repeat, not even in part
+ *
+ * Never fails: what cannot be read counts as TOKEN_LATER. The caller ends it with token_answer_free(). */
+void token_answer_read(unsigned status, struct slice body, int64_t now_unix_ms, uint64_t took_ms, struct slice secret,
     struct token_answer *out);
 /* Wipes and frees the token. */
 void token_answer_free(struct token_answer *answer);

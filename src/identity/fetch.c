@@ -13,8 +13,8 @@
 #define FETCH_TIMEOUT_MS 15000L
 /* With nothing due the thread wakes this often, to free what reloads have left behind. */
 #define IDLE_MS 30000U
-/* The longest text of the endpoint's or libcurl's that is shown. */
-#define FAULT_SIZE 256U
+/* The longest text of libcurl's that is shown, with the place that was asked. */
+#define FAULT_SIZE 320U
 
 /* ---- one fetch ------------------------------------------------------------------------------------------------- */
 
@@ -23,10 +23,10 @@ on_body(char *data, size_t size, size_t count, void *context)
 {
 	struct identity *identity = context;
 
-	if (size * count > FETCH_BODY_MAX_BYTES - identity->body.length)
-		return 0; /* the fetch ends with CURLE_WRITE_ERROR */
-	buffer_append(&identity->body, data, size * count);
-	return size * count;
+	size_t room = FETCH_BODY_MAX_BYTES - identity->body.length, length = size * count < room ? size * count : room;
+
+	buffer_append(&identity->body, data, length);
+	return length; /* less than came: the fetch ends with CURLE_WRITE_ERROR */
 }
 
 /* No redirects, no cookies, no credentials of .netrc: the request goes where it is meant to go and nowhere else. */
@@ -48,6 +48,8 @@ set_options(struct identity *identity)
 	ok = ok && curl->easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK;
 	/* A kept connection would be dead by the next fetch, and libcurl would send a POST twice. */
 	ok = ok && curl->easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L) == CURLE_OK;
+	/* On its own libcurl would speak TLS 1.0, where the system's policy lets it. */
+	ok = ok && curl->easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK;
 	ok = ok && curl->easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK;
 	ok = ok && curl->easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK;
 	if (bundle != NULL && *bundle != '\0')
@@ -64,6 +66,10 @@ set_options(struct identity *identity)
 	ok = ok && curl->easy_setopt(easy, CURLOPT_USERAGENT, "aoai-lb/" AOAI_LB_VERSION) == CURLE_OK;
 	ok = ok && curl->easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK;
 	ok = ok && curl->easy_setopt(easy, CURLOPT_WRITEDATA, identity) == CURLE_OK;
+	ok = ok && curl->easy_setopt(easy, CURLOPT_ERRORBUFFER, identity->error) == CURLE_OK;
+	/* A look-up of a name that hangs is left to itself: waiting for its thread would hold up every other fetch, and
+	 * the daemon's end. From 7.87 on; before, they wait. */
+	(void)curl->easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	return ok && curl->easy_setopt(easy, CURLOPT_PRIVATE, identity) == CURLE_OK;
 }
 
@@ -116,23 +122,11 @@ end_transfer(struct identity *identity)
 	buffer_free(&identity->body);
 }
 
-/* An endpoint may repeat what it was sent, and the log must not. */
-static void
-keep_secret(const struct identity *identity, struct token_answer *answer)
-{
-	struct slice secret = buffer_slice(&identity->request.secret);
-
-	if (secret.length > 0 && slice_find(slice_from(answer->reason), secret) >= 0)
-		(void)snprintf(answer->reason, sizeof(answer->reason),
-		    "an error whose text repeats the secret, and is not shown");
-}
-
 static void
 conclude(struct identity *identity, struct token_answer *answer, uint64_t retry_after_ms)
 {
 	struct identities *all = identity->all;
 
-	keep_secret(identity, answer);
 	end_transfer(identity);
 	identity_take_answer(identity, answer, retry_after_ms, clock_now_ms(), random_next(&all->random));
 	token_answer_free(answer);
@@ -154,10 +148,44 @@ start_fetch(struct identity *identity)
 	char fault[FAULT_SIZE] = "";
 
 	identity->asked_ms = clock_now_ms();
+	identity->error[0] = '\0';
 	if (!token_request_make(&identity->source, &identity->request, fault, sizeof(fault)))
 		fail(identity, fault);
 	else if (!begin_transfer(identity))
 		fail(identity, "libcurl cannot begin the request (is the endpoint's URL good?)");
+}
+
+/* What went wrong, at length where libcurl's own words hold no secret: about a proxy they may repeat its password. */
+static const char *
+fault_of(const struct identity *identity, CURLcode result)
+{
+	static const CURLcode harmless[] = {
+		CURLE_COULDNT_RESOLVE_HOST,
+		CURLE_OPERATION_TIMEDOUT,
+		CURLE_PEER_FAILED_VERIFICATION,
+		CURLE_RECV_ERROR, /* also what a proxy answered */
+		CURLE_SSL_CACERT_BADFILE,
+		CURLE_SSL_CONNECT_ERROR,
+	};
+
+	if (result == CURLE_WRITE_ERROR)
+		return "the answer is too long";
+	for (size_t i = 0; i < ARRAY_COUNT(harmless) && identity->error[0] != '\0'; i++)
+		if (result == harmless[i])
+			return identity->error;
+	return identity->all->curl->easy_strerror(result);
+}
+
+/* There is no answer. */
+static void
+fail_transfer(struct identity *identity, CURLcode result)
+{
+	const char *url = identity->request.url.data, *query = strchr(url, '?');
+	int length = query != NULL ? (int)(query - url) : (int)strlen(url);
+	char fault[FAULT_SIZE], safe[LOG_TEXT_SAFE_SIZE];
+
+	(void)snprintf(fault, sizeof(fault), "%.*s: %s", length < 160 ? length : 160, url, fault_of(identity, result));
+	fail(identity, log_text_safe(slice_from(fault), safe, sizeof(safe)));
 }
 
 /* libcurl has done with it. */
@@ -169,18 +197,15 @@ finish_fetch(struct identity *identity, CURLcode result)
 	curl_off_t retry_after_s = 0;
 	long status = 0;
 
-	if (result != CURLE_OK) {
-		char fault[FAULT_SIZE], safe[LOG_TEXT_SAFE_SIZE];
-
-		(void)snprintf(fault, sizeof(fault), "%.200s: %s", identity->request.url.data,
-		    result == CURLE_WRITE_ERROR ? "the answer is too long" : curl->easy_strerror(result));
-		fail(identity, log_text_safe(slice_from(fault), safe, sizeof(safe)));
+	(void)curl->easy_getinfo(identity->easy, CURLINFO_RESPONSE_CODE, &status);
+	/* An error counts by its status, also where its page is too long or never whole. */
+	if (result != CURLE_OK && status < 300) {
+		fail_transfer(identity, result);
 		return;
 	}
-	(void)curl->easy_getinfo(identity->easy, CURLINFO_RESPONSE_CODE, &status);
 	(void)curl->easy_getinfo(identity->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
 	token_answer_read((unsigned)status, buffer_slice(&identity->body), clock_unix_ms(),
-	    clock_now_ms() - identity->asked_ms, &answer);
+	    clock_now_ms() - identity->asked_ms, buffer_slice(&identity->request.secret), &answer);
 	if (retry_after_s < 0 || retry_after_s > 86400)
 		retry_after_s = retry_after_s < 0 ? 0 : 86400;
 	conclude(identity, &answer, (uint64_t)retry_after_s * 1000);

@@ -39,6 +39,7 @@ struct identity {
 	struct curl_slist *fields;
 	struct token_request request;
 	struct buffer body;
+	char error[CURL_ERROR_SIZE]; /* libcurl's own words; "": it has none */
 };
 
 struct identities {

@@ -6,11 +6,14 @@
 
 #include "base/log.h"
 #include "http/json.h"
+#include "http/target.h"
 
 /* A raw JSON string or number of more bytes than this is no moment. */
 #define MOMENT_MAX_BYTES 64U
 /* Of an error's text so much is shown. */
 #define SHOWN_MAX_BYTES 240U
+/* A text that has so many bytes in a row of the secret repeats it. */
+#define SECRET_PART_BYTES 8U
 
 /* ---- moments --------------------------------------------------------------------------------------------------- */
 
@@ -100,7 +103,7 @@ take_time(struct slice *text, int64_t *seconds)
 static bool
 read_date(struct slice text, int64_t *unix_seconds)
 {
-	int64_t first, second, third, time, offset;
+	int64_t first, second, third, year, month, day, time, offset;
 	bool iso;
 
 	if (!take_digits(&text, 4, &first))
@@ -110,13 +113,11 @@ read_date(struct slice text, int64_t *unix_seconds)
 	    !take_digits(&text, 4, &third) || (!take_byte(&text, 'T') && !take_byte(&text, ' ')) ||
 	    !take_time(&text, &time) || !take_offset(&text, &offset))
 		return false;
-	if (iso)
-		*unix_seconds = days_of(first, second, third);
-	else
-		*unix_seconds = days_of(third, first, second);
-	*unix_seconds = *unix_seconds * 86400 + time - offset;
-	first = iso ? first : third;
-	return first >= 1970 && first <= 9999;
+	year = iso ? first : third;
+	month = iso ? second : first;
+	day = iso ? third : second;
+	*unix_seconds = days_of(year, month, day) * 86400 + time - offset;
+	return year >= 1970 && year <= 9999 && month >= 1 && month <= 12 && day >= 1 && day <= 31;
 }
 
 /* Whole seconds, maybe with a fraction that is dropped. */
@@ -151,37 +152,71 @@ read_moment(const struct json_want *want, bool may_be_date, int64_t *seconds)
 
 /* ---- errors ---------------------------------------------------------------------------------------------------- */
 
+static bool
+has_part_of(struct slice text, struct slice secret)
+{
+	size_t part = secret.length < SECRET_PART_BYTES ? secret.length : SECRET_PART_BYTES;
+
+	for (size_t at = 0; part > 0 && at + part <= text.length; at++)
+		if (slice_find(secret, slice_of(text.data + at, part)) >= 0)
+			return true;
+	return false;
+}
+
+/* An endpoint may repeat what it was sent, as it is or as it was encoded, and the log must not. */
+static bool
+repeats_secret(struct slice text, struct slice secret)
+{
+	char decoded[SHOWN_MAX_BYTES];
+	size_t length = 0;
+
+	return has_part_of(text, secret) ||
+	    (percent_decode(text, decoded, &length) && has_part_of(slice_of(decoded, length), secret));
+}
+
+/* Entra's descriptions go on with trace ids, each on a line of its own. */
+static struct slice
+first_line(struct slice text)
+{
+	size_t length = 0;
+
+	while (
+	    length < text.length && length < SHOWN_MAX_BYTES && text.data[length] != '\r' && text.data[length] != '\n')
+		length++;
+	return slice_of(text.data, length);
+}
+
 /* Appends a raw JSON string or number to the reason, escaped. */
 static void
-add_reason(struct token_answer *out, const struct json_want *want)
+add_reason(struct token_answer *out, const struct json_want *want, struct slice secret)
 {
-	char text[SHOWN_MAX_BYTES], safe[LOG_TEXT_SAFE_SIZE];
-	struct slice raw = want->value, shown = raw;
-	char *decoded = NULL;
+	char safe[LOG_TEXT_SAFE_SIZE];
+	struct slice shown = want->value;
 	size_t length = 0, used = strlen(out->reason);
 	struct buffer storage = { 0 };
 
 	if (want->kind == JSON_STRING) {
-		buffer_reserve(&storage, raw.length + 1);
-		decoded = storage.data;
-		shown = json_string_decode(raw, decoded, &length) ? slice_of(decoded, length) : SLICE_EMPTY;
+		buffer_reserve(&storage, want->value.length + 1);
+		shown = json_string_decode(want->value, storage.data, &length) ? slice_of(storage.data, length)
+									       : SLICE_EMPTY;
 	} else if (want->kind != JSON_NUMBER) {
 		return;
 	}
-	/* Entra's descriptions go on with trace ids, each on a line of its own. */
-	for (length = 0; length < shown.length && length < sizeof(text); length++) {
-		if (shown.data[length] == '\r' || shown.data[length] == '\n')
-			break;
-		text[length] = shown.data[length];
-	}
-	if (length > 0)
+	shown = first_line(shown);
+	if (repeats_secret(shown, secret))
+		(void)snprintf(out->reason + used, sizeof(out->reason) - used,
+		    ": a text that repeats the secret, and is not shown");
+	else if (shown.length > 0)
 		(void)snprintf(out->reason + used, sizeof(out->reason) - used, ": %s",
-		    log_text_safe(slice_of(text, length), safe, sizeof(safe)));
+		    log_text_safe(shown, safe, sizeof(safe)));
+	if (storage.data != NULL)
+		explicit_bzero(storage.data, storage.capacity);
 	buffer_free(&storage);
 }
 
+/* Adds what an error says of itself to the reason. */
 static void
-explain(unsigned status, struct slice body, struct token_answer *out)
+explain(struct slice body, struct slice secret, struct token_answer *out)
 {
 	struct json_want inside[] = { { .key = SLICE("code") }, { .key = SLICE("message") } };
 	struct json_want wants[] = {
@@ -190,13 +225,12 @@ explain(unsigned status, struct slice body, struct token_answer *out)
 		{ .key = SLICE("message") },
 	};
 
-	(void)snprintf(out->reason, sizeof(out->reason), "it answered %u", status);
 	if (json_scan(body, wants, ARRAY_COUNT(wants)) != JSON_OK)
 		return;
 	for (size_t i = 0; i < ARRAY_COUNT(inside); i++)
-		add_reason(out, &inside[i]);
+		add_reason(out, &inside[i], secret);
 	for (size_t i = 0; i < ARRAY_COUNT(wants); i++)
-		add_reason(out, &wants[i]);
+		add_reason(out, &wants[i], secret);
 }
 
 /* Back off on 404, 408, 429 and 5xx; 410 ends by itself; other errors are for good (see Azure's documentation of the
@@ -284,14 +318,16 @@ read_grant(struct slice body, int64_t now_unix_ms, uint64_t took_ms, struct toke
 }
 
 void
-token_answer_read(unsigned status, struct slice body, int64_t now_unix_ms, uint64_t took_ms, struct token_answer *out)
+token_answer_read(unsigned status, struct slice body, int64_t now_unix_ms, uint64_t took_ms, struct slice secret,
+    struct token_answer *out)
 {
 	const char *fault;
 
 	*out = (struct token_answer){ .verdict = TOKEN_GRANTED };
 	if (status != 200) {
 		out->verdict = judge(status);
-		explain(status, body, out);
+		(void)snprintf(out->reason, sizeof(out->reason), "it answered %u", status);
+		explain(body, secret, out);
 		return;
 	}
 	fault = read_grant(body, now_unix_ms, took_ms, out);
@@ -301,6 +337,7 @@ token_answer_read(unsigned status, struct slice body, int64_t now_unix_ms, uint6
 	out->lifetime_ms = 0;
 	out->verdict = TOKEN_LATER;
 	(void)snprintf(out->reason, sizeof(out->reason), "%s", fault);
+	explain(body, secret, out);
 }
 
 void

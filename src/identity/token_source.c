@@ -151,6 +151,8 @@ ask_on_this_machine(const struct token_source *source, struct token_request *req
 		buffer_append_string(&request->header, "Metadata: true");
 		return;
 	}
+	/* One allocation each, so that no part of a secret is left behind in another. */
+	buffer_reserve_exactly(&request->header, strlen(source->place_header) + 32);
 	buffer_append_string(&request->header, "X-IDENTITY-HEADER: ");
 	buffer_append_string(&request->header, source->place_header);
 	buffer_append_string(&request->secret, source->place_header);

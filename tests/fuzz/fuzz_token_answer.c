@@ -15,10 +15,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	body = exact_copy(input_slice(data + 1, size - 1));
-	token_answer_read(statuses[data[0] % 6], slice_of(body, size - 1), INT64_C(1795842000000), data[0], &answer);
+	token_answer_read(statuses[data[0] % 6], slice_of(body, size - 1), INT64_C(1795842000000), data[0],
+	    SLICE("a-secret%2f"), &answer);
 	PROMISE(memchr(answer.reason, '\0', sizeof(answer.reason)) != NULL);
 	for (const char *byte = answer.reason; *byte != '\0'; byte++)
 		PROMISE((unsigned char)*byte >= ' ' && *byte != 0x7f);
+	PROMISE(strstr(answer.reason, "a-secret") == NULL);
 	if (answer.verdict == TOKEN_GRANTED) {
 		PROMISE(answer.lifetime_ms >= 1 && answer.lifetime_ms <= TOKEN_LIFETIME_MAX_MS);
 		PROMISE(answer.token.length > 0 && answer.token.length <= TOKEN_MAX_BYTES);

@@ -46,7 +46,7 @@ test_a_grant_is_read_in_all_its_forms(void **state)
 		char *body = exact_copy(grants[i].body, length);
 		struct token_answer answer;
 
-		token_answer_read(200, slice_of(body, length), NOW_S * 1000, 0, &answer);
+		token_answer_read(200, slice_of(body, length), NOW_S * 1000, 0, SLICE_EMPTY, &answer);
 		CHECK_TEXT(grants[i].behaviour, slice_from(answer.reason), "");
 		CHECK_NUMBER(grants[i].behaviour, answer.verdict, TOKEN_GRANTED);
 		CHECK_NUMBER(grants[i].behaviour, answer.lifetime_ms, grants[i].lifetime_s * 1000);
@@ -87,6 +87,15 @@ static const struct {
 	    "expired already" },
 	{ "a month of letters", 200, "{\"access_token\":\"a\",\"expires_on\":\"2026-Nov-28T06:00:00Z\"}", TOKEN_LATER,
 	    "expired already" },
+	{ "a thirteenth month", 200, "{\"access_token\":\"a\",\"expires_on\":\"2026-13-28T06:00:00Z\"}", TOKEN_LATER,
+	    "expired already" },
+	{ "a day without a month", 200, "{\"access_token\":\"a\",\"expires_on\":\"2027-00-28T06:00:00Z\"}", TOKEN_LATER,
+	    "expired already" },
+	{ "a day beyond its month", 200, "{\"access_token\":\"a\",\"expires_on\":\"2026-12-280T06:00:00Z\"}",
+	    TOKEN_LATER, "expired already" },
+	{ "an error that comes as 200", 200, "{\"error\":\"invalid_scope\",\"error_description\":\"AADSTS70011: no\"}",
+	    TOKEN_LATER, "access_token: invalid_scope: AADSTS70011: no" },
+	{ "an error that is cut", 503, "{\"message\":\"boo", TOKEN_LATER, "it answered 503" },
 	{ "too many requests", 429, "{\"error\":{\"code\":\"429\",\"message\":\"slow down\"}}", TOKEN_LATER,
 	    "it answered 429: 429: slow down" },
 	{ "not found yet", 404, "", TOKEN_LATER, "it answered 404" },
@@ -111,7 +120,7 @@ test_a_failure_says_what_it_was(void **state)
 		char *body = exact_copy(failures[i].body, length);
 		struct token_answer answer;
 
-		token_answer_read(failures[i].status, slice_of(body, length), NOW_S * 1000, 0, &answer);
+		token_answer_read(failures[i].status, slice_of(body, length), NOW_S * 1000, 0, SLICE_EMPTY, &answer);
 		CHECK_NUMBER(failures[i].behaviour, answer.verdict, failures[i].verdict);
 		if (slice_find(slice_from(answer.reason), slice_from(failures[i].reason)) < 0)
 			fail_msg("%s: \"%s\" does not say \"%s\"", failures[i].behaviour, answer.reason,
@@ -121,6 +130,40 @@ test_a_failure_says_what_it_was(void **state)
 		token_answer_free(&answer);
 		free(body);
 	}
+}
+
+static const struct {
+	const char *behaviour, *secret, *text, *reason;
+} echoes[] = {
+	{ "nothing of it", "abcdefghijkl", "no", "it answered 400: no" },
+	{ "all of it", "abcdefghijkl", "is abcdefghijkl right?", "it answered 400: a text that repeats" },
+	{ "its first eight bytes", "abcdefghijkl", "abcdefgh", "it answered 400: a text that repeats" },
+	{ "its last eight bytes", "abcdefghijkl", "efghijkl", "it answered 400: a text that repeats" },
+	{ "seven bytes in a row may be chance", "abcdefghijkl", "bcdefgh", "it answered 400: bcdefgh" },
+	{ "a short secret, whole", "abc", "xabcx", "it answered 400: a text that repeats" },
+	{ "a short secret, in part", "abc", "ab", "it answered 400: ab" },
+	{ "with percents", "a/b/c/d/e/f", "a%2Fb%2fc%2Fd%2Fe%2Ff", "it answered 400: a text that repeats" },
+	{ "with escapes of JSON", "a/b/c/d/e/f", "a\\/b\\u002fc/d/e/f", "it answered 400: a text that repeats" },
+	{ "no secret at all", "", "anything", "it answered 400: anything" },
+};
+
+static void
+test_a_reason_does_not_repeat_the_secret(void **state)
+{
+	struct buffer body = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(echoes); i++) {
+		struct token_answer answer;
+
+		buffer_clear(&body);
+		buffer_append_format(&body, "{\"error\":\"%s\"}", echoes[i].text);
+		token_answer_read(400, buffer_slice(&body), NOW_S * 1000, 0, slice_from(echoes[i].secret), &answer);
+		if (!slice_starts_with_nocase(slice_from(answer.reason), slice_from(echoes[i].reason)))
+			fail_msg("%s: \"%s\"", echoes[i].behaviour, answer.reason);
+		token_answer_free(&answer);
+	}
+	buffer_free(&body);
 }
 
 static void
@@ -136,7 +179,7 @@ test_the_longest_token_is_taken_and_a_longer_one_is_not(void **state)
 		for (size_t i = 0; i < TOKEN_MAX_BYTES - 2 + longer; i++)
 			buffer_append_byte(&body, 'a');
 		buffer_append_string(&body, "\"}");
-		token_answer_read(200, buffer_slice(&body), NOW_S * 1000, 0, &answer);
+		token_answer_read(200, buffer_slice(&body), NOW_S * 1000, 0, SLICE_EMPTY, &answer);
 		assert_int_equal(answer.verdict, longer ? TOKEN_LATER : TOKEN_GRANTED);
 		token_answer_free(&answer);
 	}
@@ -154,7 +197,7 @@ test_a_long_reason_is_cut(void **state)
 	for (size_t i = 0; i < 100000; i++)
 		buffer_append_byte(&body, i % 2 ? 'x' : '\\');
 	buffer_append_string(&body, "\"}");
-	token_answer_read(500, buffer_slice(&body), NOW_S * 1000, 0, &answer);
+	token_answer_read(500, buffer_slice(&body), NOW_S * 1000, 0, SLICE_EMPTY, &answer);
 	assert_true(strlen(answer.reason) < TOKEN_REASON_SIZE);
 	token_answer_free(&answer);
 	buffer_free(&body);
@@ -166,11 +209,12 @@ test_a_span_counts_from_the_question_and_a_moment_does_not(void **state)
 	struct token_answer answer;
 
 	(void)state;
-	token_answer_read(200, SLICE("{\"access_token\":\"a\",\"expires_in\":60}"), NOW_S * 1000, 1500, &answer);
+	token_answer_read(200, SLICE("{\"access_token\":\"a\",\"expires_in\":60}"), NOW_S * 1000, 1500, SLICE_EMPTY,
+	    &answer);
 	assert_int_equal(answer.lifetime_ms, 58500);
 	token_answer_free(&answer);
 	token_answer_read(200, SLICE("{\"access_token\":\"a\",\"expires_on\":1795842060}"), NOW_S * 1000, 1500,
-	    &answer);
+	    SLICE_EMPTY, &answer);
 	assert_int_equal(answer.lifetime_ms, 60000);
 	token_answer_free(&answer);
 }
@@ -181,6 +225,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_grant_is_read_in_all_its_forms),
 		cmocka_unit_test(test_a_failure_says_what_it_was),
+		cmocka_unit_test(test_a_reason_does_not_repeat_the_secret),
 		cmocka_unit_test(test_the_longest_token_is_taken_and_a_longer_one_is_not),
 		cmocka_unit_test(test_a_long_reason_is_cut),
 		cmocka_unit_test(test_a_span_counts_from_the_question_and_a_moment_does_not),
