@@ -7,6 +7,7 @@ import pytest
 
 from harness.certificates import Certificates
 from harness.daemon import program
+from harness.names import Names, build_shim
 from harness.stage import Stage
 
 
@@ -38,3 +39,14 @@ def shared_stage():
 def certificates(tmp_path_factory):
     """A certificate authority, and what it has signed."""
     return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def names_shim(tmp_path_factory):
+    return build_shim(tmp_path_factory.mktemp("shim"))
+
+
+@pytest.fixture
+def names(names_shim, stage):
+    """What the daemon's resolver answers; give the daemon its environment."""
+    return Names(names_shim, stage.directory())

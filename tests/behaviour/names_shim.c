@@ -1,11 +1,13 @@
-/* Preloaded into the daemon by test_names.py: getaddrinfo() answers from the file NAMES_FILE, whose lines are a name and
- * its addresses, in that order. Of other names it knows those that do not end in .test, as ever. */
+/* Preloaded into the daemon by harness/names.py: getaddrinfo() answers from the file NAMES_FILE, whose lines are a name and
+ * its addresses, in that order; "hangs" in the place of an address: the look-up never ends. Of other names it knows those
+ * that do not end in .test, as ever. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef int look_up_fn(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
@@ -29,6 +31,8 @@ getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
 		if (strcmp(word, name) != 0)
 			continue;
 		while ((word = strsep(&rest, " \n")) != NULL) {
+			while (strcmp(word, "hangs") == 0)
+				pause();
 			if (word[0] == '\0' || real(word, service, &literal, tail) != 0)
 				continue;
 			while (*tail != NULL)

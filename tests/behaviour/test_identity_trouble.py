@@ -122,6 +122,19 @@ def test_an_authority_with_an_old_tls_gets_no_secret(stage, certificates, tmp_pa
     assert not issuer.requests and not issuer.handshakes
 
 
+def test_a_name_whose_look_up_hangs_holds_up_neither_other_identities_nor_the_end(stage, names):
+    names.set(authority=["hangs"])
+    issuer = issuer_on(stage, life=2, end="seconds")
+    url = stage.backend().url
+    auth = {"type": "client_secret", "client_id": "c", "tenant_id": "t", "client_secret": "s3cr3t",
+            "authority_host": "https://authority.test"}
+    daemon = stage.daemon([{"url": url, "auth": auth}, {"url": url, "auth": MANAGED}],
+                          environment={**names.environment, **issuer.app_environment()})
+    daemon.wait_for_line("No new token for application c: https://authority.test/t/oauth2/v2.0/token: .*timed out", seconds=60)
+    issuer.await_requests(len(issuer.requests) + 2)  # by now the next look-up hangs
+    daemon.stop()
+
+
 # ---- reloads and the end -------------------------------------------------------------------------------------------
 
 def test_a_reload_that_fails_for_want_of_libcurl_does_not_spoil_the_next_one(stage):

@@ -3,46 +3,9 @@
 The resolver's answers come from a file, by names_shim.c in the place of getaddrinfo(). All addresses of a name share a
 port, so the machines behind a name are 127.0.0.1, 127.0.0.2, ….
 """
-import os
-import pathlib
-import subprocess
-
-import pytest
-
 from harness import answers
 from harness.client import wait_for
 from harness.stage import in_order
-
-HERE = pathlib.Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def shim(tmp_path_factory):
-    path = tmp_path_factory.mktemp("shim") / "names.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(path), str(HERE / "names_shim.c"), "-ldl"], check=True)
-    return path
-
-
-class Names:
-    """The file that the resolver answers from, and the environment that makes it so."""
-
-    def __init__(self, shim, directory):
-        self.path = directory / "names"
-        self.path.touch()
-        # The sanitizer wants to be first among the libraries; the shim takes nothing from it.
-        options = ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
-        self.environment = {"LD_PRELOAD": str(shim), "NAMES_FILE": str(self.path), "ASAN_OPTIONS": options}
-
-    def set(self, **addresses):
-        """In one step, so that no look-up finds half of it."""
-        fresh = self.path.with_suffix(".new")
-        fresh.write_text("".join(f"{name}.test {' '.join(values)}\n" for name, values in addresses.items()))
-        fresh.rename(self.path)
-
-
-@pytest.fixture
-def names(shim, stage):
-    return Names(shim, stage.directory())
 
 
 def entry(name, port, **more):
