@@ -31,8 +31,8 @@
 struct identities;
 struct identity;
 
-/* An identity has a new token, or has failed to get one. Called by the thread that fetches, without a lock. */
-typedef void identity_news_fn(struct identity *identity, void *context);
+/* An identity has a new token (granted), or has failed to get one. Called by the thread that fetches, without a lock. */
+typedef void identity_news_fn(struct identity *identity, bool granted, void *context);
 
 enum token_state {
 	TOKEN_READY,  /* written to out */
@@ -64,8 +64,6 @@ enum token_state identity_authorize(struct identity *identity, uint64_t newer_th
  * any number of callers with the same token one causes a fetch. False: the refused token was itself fetched for such a
  * refusal a moment ago, so that another would be no better. */
 bool identity_refused(struct identity *identity, uint64_t generation, uint64_t now_ms) MUST_CHECK;
-
-bool identity_has_token(struct identity *identity, uint64_t now_ms);
 
 /* Fetches so far, by their result; what token_refreshes_total counts. */
 struct identity_counts {

@@ -67,11 +67,11 @@ struct attempt {
 	bool replaced;     /* a dead pooled connection has been replaced once */
 
 	/* The identity's token in head. */
-	uint64_t token_generation; /* 0: none */
-	uint64_t token_until_ms;   /* while it waits for one: how long */
-	bool renewed;              /* it follows one whose token was refused */
-	bool has_news;
-	struct attempt *next_awaiting, **awaiting_link; /* in the worker's list; NULL: not in it */
+	uint64_t token_generation;                      /* 0: none */
+	uint64_t token_until_ms;                        /* while it waits for one: how long */
+	bool renewed;                                   /* it follows one whose token was refused */
+	uint64_t news_round;                            /* the round in which it came into the worker's queue */
+	struct attempt *next_awaiting, **awaiting_link; /* in the worker's queue; NULL: not in it */
 
 	/* The answer. */
 	struct buffer input; /* bytes of an incomplete head */

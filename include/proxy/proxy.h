@@ -52,9 +52,11 @@ struct proxy {
 struct proxy_worker {
 	struct proxy *proxy;
 	struct worker *worker;
-	struct fleet *fleet;            /* its own reference to the current one */
-	struct client *clients;         /* all of them, in no order */
-	struct attempt *awaiting_token; /* those that wait for a token, see proxy/token.h */
+	struct fleet *fleet;    /* its own reference to the current one */
+	struct client *clients; /* all of them, in no order */
+	/* Those that wait for a token, the longest first, and how often they have been gone through: proxy/token.h. */
+	struct attempt *awaiting_token, **awaiting_tail;
+	uint64_t news_round;
 	struct hold_queue hold;
 	uint64_t request_prefix;          /* for request ids: random, then counted up */
 	struct counters *counters;        /* for the metrics; read by the main thread as well */

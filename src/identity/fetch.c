@@ -126,11 +126,12 @@ static void
 conclude(struct identity *identity, struct token_answer *answer, uint64_t retry_after_ms)
 {
 	struct identities *all = identity->all;
+	bool granted = answer->verdict == TOKEN_GRANTED;
 
 	end_transfer(identity);
 	identity_take_answer(identity, answer, retry_after_ms, clock_now_ms(), random_next(&all->random));
 	token_answer_free(answer);
-	all->on_news(identity, all->context);
+	all->on_news(identity, granted, all->context);
 }
 
 static void

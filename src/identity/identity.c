@@ -199,17 +199,6 @@ identity_authorize(struct identity *identity, uint64_t newer_than, uint64_t now_
 }
 
 bool
-identity_has_token(struct identity *identity, uint64_t now_ms)
-{
-	bool valid;
-
-	pthread_mutex_lock(&identity->mutex);
-	valid = is_valid(identity, 0, now_ms);
-	pthread_mutex_unlock(&identity->mutex);
-	return valid;
-}
-
-bool
 identity_refused(struct identity *identity, uint64_t generation, uint64_t now_ms)
 {
 	bool hope = true, due = false;

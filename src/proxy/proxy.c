@@ -72,6 +72,7 @@ make_worker(struct proxy *proxy, unsigned index)
 
 	own->proxy = proxy;
 	own->worker = worker;
+	own->awaiting_tail = &own->awaiting_token;
 	hold_init(&own->hold, worker);
 	own->fleet = fleet_share(proxy->fleet);
 	own->counters = counters_new();

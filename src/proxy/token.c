@@ -10,6 +10,8 @@
 
 /* What is written into the head behind the token: the body's framing. */
 #define FRAMING_SPARE_BYTES 64U
+/* So many attempts go on in one turn of the loop when a token comes: each may open a connection. */
+#define TURN_MOST 64U
 
 static uint64_t
 newer_than(const struct attempt *attempt)
@@ -20,29 +22,32 @@ newer_than(const struct attempt *attempt)
 }
 
 static void
-leave_list(struct attempt *attempt)
+leave_queue(struct attempt *attempt)
 {
+	struct proxy_worker *own = proxy_worker_of(attempt->worker);
+
 	if (attempt->awaiting_link == NULL)
 		return;
 	*attempt->awaiting_link = attempt->next_awaiting;
 	if (attempt->next_awaiting != NULL)
 		attempt->next_awaiting->awaiting_link = attempt->awaiting_link;
+	else
+		own->awaiting_tail = attempt->awaiting_link;
 	attempt->awaiting_link = NULL;
 	attempt->next_awaiting = NULL;
 }
 
 static void
-enter_list(struct attempt *attempt)
+enter_queue(struct attempt *attempt)
 {
 	struct proxy_worker *own = proxy_worker_of(attempt->worker);
 
 	if (attempt->awaiting_link != NULL)
 		return;
-	attempt->next_awaiting = own->awaiting_token;
-	attempt->awaiting_link = &own->awaiting_token;
-	if (attempt->next_awaiting != NULL)
-		attempt->next_awaiting->awaiting_link = &attempt->next_awaiting;
-	own->awaiting_token = attempt;
+	attempt->news_round = own->news_round;
+	attempt->awaiting_link = own->awaiting_tail;
+	*own->awaiting_tail = attempt;
+	own->awaiting_tail = &attempt->next_awaiting;
 }
 
 bool
@@ -57,7 +62,7 @@ token_obtain(struct attempt *attempt, uint64_t now_ms)
 	switch (identity_authorize(attempt->via->identity, newer_than(attempt), now_ms, attempt->token_until_ms,
 	    FRAMING_SPARE_BYTES, &attempt->head, &attempt->token_generation)) {
 	case TOKEN_READY:
-		leave_list(attempt);
+		leave_queue(attempt);
 		return true;
 	case TOKEN_COMING:
 		exchange->token_until_ms = attempt->token_until_ms;
@@ -66,7 +71,7 @@ token_obtain(struct attempt *attempt, uint64_t now_ms)
 		attempt->token_until_ms = now_ms;
 		break;
 	}
-	enter_list(attempt);
+	enter_queue(attempt);
 	return false;
 }
 
@@ -77,14 +82,14 @@ token_deadline(struct attempt *attempt, uint64_t now_ms)
 		attempt_watch(attempt, now_ms);
 		return;
 	}
-	leave_list(attempt);
+	leave_queue(attempt);
 	attempt_fail_without_token(attempt, now_ms);
 }
 
 void
 token_forget(struct attempt *attempt)
 {
-	leave_list(attempt);
+	leave_queue(attempt);
 	if (attempt->token_generation != 0 && attempt->head.data != NULL)
 		explicit_bzero(attempt->head.data, attempt->head.length);
 }
@@ -112,49 +117,54 @@ token_renew(struct attempt *attempt, uint64_t now_ms)
 
 /* ---- news ------------------------------------------------------------------------------------------------------ */
 
-/* Each attempt that waits looks again. One that goes on may end others, so the list is begun anew after each. */
+/* Each attempt that waits for that identity looks again, the longest waiting first. One that goes on may end others, so
+ * the next is always the queue's first; whoever has been looked at and stays is behind all others, in the new round. */
 static void
-go_on(struct proxy_worker *own, const struct identity *identity)
-{
-	uint64_t now_ms = clock_now_ms();
-	struct attempt *next = own->awaiting_token;
-
-	for (struct attempt *attempt = next; attempt != NULL; attempt = attempt->next_awaiting)
-		attempt->has_news = attempt->via->identity == identity;
-	while (next != NULL) {
-		if (!next->has_news) {
-			next = next->next_awaiting;
-			continue;
-		}
-		next->has_news = false;
-		if (token_obtain(next, now_ms))
-			attempt_connect(next, now_ms);
-		else
-			attempt_watch(next, now_ms);
-		next = own->awaiting_token;
-	}
-}
-
-static void
-take_news(struct worker *worker, void *argument)
+look_again(struct worker *worker, void *argument)
 {
 	struct proxy_worker *own = proxy_worker_of(worker);
 	struct identity *identity = argument;
 	uint64_t now_ms = clock_now_ms();
+	unsigned gone_on = 0;
 
-	/* Backends that rested for want of a token are good again. */
-	for (size_t i = 0; i < own->fleet->count && identity_has_token(identity, now_ms); i++)
-		if (own->fleet->backends[i].identity == identity)
-			(void)rest_forgive(&own->fleet->backends[i].state->whole, REST_NO_TOKEN);
-	go_on(own, identity);
+	own->news_round++;
+	while (own->awaiting_token != NULL && own->awaiting_token->news_round != own->news_round) {
+		struct attempt *attempt = own->awaiting_token;
+
+		if (gone_on == TURN_MOST) {
+			worker_post(worker, look_again, identity_share(identity));
+			break;
+		}
+		leave_queue(attempt);
+		if (attempt->via->identity != identity) {
+			enter_queue(attempt);
+		} else if (token_obtain(attempt, now_ms)) {
+			gone_on++;
+			attempt_connect(attempt, now_ms);
+		} else {
+			attempt_watch(attempt, now_ms);
+		}
+	}
 	identity_release(&identity);
 }
 
+/* Backends that rested for want of a token are good again. */
+static void
+take_grant(struct worker *worker, void *argument)
+{
+	const struct fleet *fleet = proxy_worker_of(worker)->fleet;
+
+	for (size_t i = 0; i < fleet->count; i++)
+		if (fleet->backends[i].identity == argument)
+			(void)rest_forgive(&fleet->backends[i].state->whole, REST_NO_TOKEN);
+	look_again(worker, argument);
+}
+
 void
-token_on_news(struct identity *identity, void *context)
+token_on_news(struct identity *identity, bool granted, void *context)
 {
 	struct proxy *proxy = context;
 
 	for (unsigned i = 0; i < proxy->worker_count; i++)
-		worker_post(proxy->workers[i], take_news, identity_share(identity));
+		worker_post(proxy->workers[i], granted ? take_grant : look_again, identity_share(identity));
 }

@@ -11,6 +11,7 @@ from harness.client import Client, request_bytes, wait_for
 from harness.daemon import CHAT_BODY, CHAT_PATH
 from harness.stage import in_order, make_config
 from harness.tokens import backend_of, checked, issuer_on
+from test_admin import Admin
 
 MANAGED = {"type": "managed_identity"}
 KEY = {"type": "api_key", "key": "key-of-two"}
@@ -188,6 +189,31 @@ def test_a_caller_that_leaves_while_it_waits_harms_nobody(stage):
     assert len(backend.requests) == 2
 
 
+def test_a_crowd_waits_for_the_first_token_and_half_of_it_leaves(stage):
+    """More than go on in one turn of the loop, and none is forgotten."""
+    gate = answers.Gate()
+    issuer = issuer_on(stage)
+    issuer.then(answers.gated(gate, issuer.grant))
+    backend = backend_of(stage, issuer)
+    daemon = stage.daemon([backend.entry(auth=MANAGED)], environment=issuer.app_environment(), workers=1)
+    clients = [daemon.open_chat(daemon.client()) for _ in range(200)]
+    wait_for(lambda: in_flight(daemon) == 200)
+    for client in clients[::2]:
+        client.close()
+    daemon.wait_for_line(" 499 ", 100)
+    assert not backend.requests
+    gate.open()
+    assert {client.read_answer().status for client in clients[1::2]} == {200}
+    for client in clients[1::2]:
+        client.close()
+    assert len(backend.requests) == 100
+    assert len(issuer.requests) == 1
+
+
+def in_flight(daemon):
+    return Admin(daemon).status()["requests_in_flight"]
+
+
 def test_without_a_token_a_backend_with_credentials_is_taken_after_five_seconds(stage):
     issuer = issuer_on(stage)
     issuer.default = answers.hang()
@@ -331,6 +357,22 @@ def test_a_fresh_token_that_is_refused_too_rests_the_backend_and_says_what_to_me
         assert daemon.chat().outcomes == [("two", "200")]
     assert len(backend.requests) == 2
     assert len(issuer.requests) == 2
+
+
+def test_a_refused_token_brings_no_backend_back_while_there_is_no_other(stage):
+    """The token's end is far away, and yet it is good for nothing on that backend."""
+    issuer = issuer_on(stage)
+    backend, other = backend_of(stage, issuer), stage.backend()
+    daemon = stage.daemon(keyless_first(backend, other), environment=issuer.app_environment(),
+                          cooldown={"server_error_ms": 86_400_000, "max_ms": 86_400_000})
+    assert daemon.chat().outcomes == [("one", "200")]
+    issuer.revoke()
+    later = answers.answer(503, [("Retry-After", "6")])  # longer than a request waits
+    issuer.then(later, later)
+    assert daemon.chat().outcomes == [("one", "401"), ("one", "token"), ("two", "200")]
+    daemon.wait_for_line("No new token", 2, seconds=60)
+    assert daemon.chat().outcomes == [("two", "200")]
+    assert len(backend.refusals) == 1
 
 
 def test_a_callers_own_refusal_is_nobodys_token(stage):
