@@ -1,6 +1,7 @@
 /* fetch.c: the thread that asks for tokens, with libcurl's multi interface as its loop. */
 #include "fetch.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,9 @@
 #define FETCH_TIMEOUT_MS 15000L
 /* With nothing due the thread wakes this often, to free what reloads have left behind. */
 #define IDLE_MS 30000U
+/* A loop that fails again and again must not spin. */
+#define LOOP_PAUSE_MS 100
+#define LOOP_FAILED_KEY UINT64_C(0x6964656e74697479)
 /* The longest text of libcurl's that is shown, with the place that was asked. */
 #define FAULT_SIZE 320U
 
@@ -266,27 +270,72 @@ finish_fetches(struct identities *all)
 	return any;
 }
 
+/* Starts what is due, takes what has ended, and waits for more. False: libcurl's loop failed. */
+static bool
+turn(struct identities *all)
+{
+	uint64_t now_ms = clock_now_ms(), next_ms;
+	struct identity *due;
+	int running;
+
+	while ((due = take_due(all, now_ms, &next_ms)) != NULL)
+		start_fetch(due);
+	if (all->curl->multi_perform(all->multi, &running) != CURLM_OK)
+		return false;
+	if (finish_fetches(all))
+		return true; /* the next fetch may be due sooner */
+	now_ms = clock_now_ms();
+	return all->curl->multi_poll(all->multi, NULL, 0, next_ms > now_ms ? (int)(next_ms - now_ms) : 0, NULL) ==
+	    CURLM_OK;
+}
+
+static struct identity *
+find_under_way(struct identities *all)
+{
+	struct identity *identity;
+
+	pthread_mutex_lock(&all->mutex);
+	for (identity = all->first; identity != NULL && identity->easy == NULL; identity = identity->next)
+		;
+	pthread_mutex_unlock(&all->mutex);
+	return identity;
+}
+
+/* The loop failed: nobody knows how the fetches under way stand, so they fail, and it is made anew. */
+static void
+begin_anew(struct identities *all)
+{
+	struct identity *identity;
+	CURLM *fresh;
+	uint64_t left_out;
+
+	if (log_may_repeat(LOOP_FAILED_KEY, &left_out)) {
+		char more[LOG_LEFT_OUT_SIZE];
+
+		log_record(LOG_ERROR, "identity_loop", LOG_NO_FIELDS,
+		    "libcurl's loop failed, and is begun anew; fetches of tokens that were under way are repeated%s",
+		    log_left_out(left_out, more));
+	}
+	while ((identity = find_under_way(all)) != NULL)
+		fail(identity, "libcurl's loop failed");
+	fresh = all->curl->multi_init();
+	if (fresh == NULL)
+		fatal("identity: libcurl has no memory");
+	pthread_mutex_lock(&all->mutex);
+	(void)all->curl->multi_cleanup(all->multi);
+	all->multi = fresh;
+	pthread_mutex_unlock(&all->mutex);
+	(void)poll(NULL, 0, LOOP_PAUSE_MS);
+}
+
 static void *
 run(void *context)
 {
 	struct identities *all = context;
 
-	while (!atomic_load(&all->stopping)) {
-		uint64_t now_ms = clock_now_ms(), next_ms;
-		struct identity *due;
-		int running;
-
-		while ((due = take_due(all, now_ms, &next_ms)) != NULL)
-			start_fetch(due);
-		if (all->curl->multi_perform(all->multi, &running) != CURLM_OK)
-			fatal("identity: libcurl's loop failed");
-		if (finish_fetches(all))
-			continue; /* the next fetch may be due sooner */
-		now_ms = clock_now_ms();
-		if (all->curl->multi_poll(all->multi, NULL, 0, next_ms > now_ms ? (int)(next_ms - now_ms) : 0, NULL) !=
-		    CURLM_OK)
-			fatal("identity: libcurl's loop failed");
-	}
+	while (!atomic_load(&all->stopping))
+		if (!turn(all))
+			begin_anew(all);
 	return NULL;
 }
 
@@ -317,8 +366,10 @@ fetch_start(struct identities *identities)
 void
 fetch_wake(struct identities *identities)
 {
-	if (identities->running)
+	pthread_mutex_lock(&identities->mutex);
+	if (identities->multi != NULL)
 		(void)identities->curl->multi_wakeup(identities->multi);
+	pthread_mutex_unlock(&identities->mutex);
 }
 
 void

@@ -45,11 +45,11 @@ struct identity {
 struct identities {
 	identity_news_fn *on_news;
 	void *context;
-	pthread_mutex_t mutex; /* guards first, and every next */
+	pthread_mutex_t mutex; /* guards first, every next, and which multi it is */
 	struct identity *first;
 
 	const struct curl_library *curl; /* NULL: not started */
-	CURLM *multi;
+	CURLM *multi;                    /* changed by the thread alone while it runs */
 	pthread_t thread;
 	bool running;
 	_Atomic bool stopping;
@@ -58,7 +58,7 @@ struct identities {
 
 /* Starts the thread that fetches. False when there is none to be had. */
 bool fetch_start(struct identities *identities) MUST_CHECK;
-/* Wakes it: something is due earlier than it thought. */
+/* Wakes it, if it runs: something is due earlier than it thought. Takes the lock of all. */
 void fetch_wake(struct identities *identities);
 /* Ends it, and every fetch under way. */
 void fetch_stop(struct identities *identities);

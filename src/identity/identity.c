@@ -206,7 +206,7 @@ identity_refused(struct identity *identity, uint64_t generation, uint64_t now_ms
 	pthread_mutex_lock(&identity->mutex);
 	if (identity->generation > generation || identity->fetching || identity->fetch_at_ms <= now_ms) {
 		/* Another has been faster. */
-	} else if (identity->renewed_ms != 0 && now_ms - identity->renewed_ms < RENEW_LEAST_MS) {
+	} else if (identity->renewed_ms != 0 && now_ms < identity->renewed_ms + RENEW_LEAST_MS) {
 		hope = false;
 	} else if (identity->failures == 0) {
 		identity->fetch_at_ms = now_ms;
