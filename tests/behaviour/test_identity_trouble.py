@@ -1,13 +1,16 @@
 """Identity endpoints at their worst: what must not follow from it, for secrets, for others, for the daemon's end."""
 import json
+import signal
+import socket
 import ssl
 import urllib.parse
 
 import pytest
 
 from harness import answers
+from harness.client import wait_for
 from harness.stage import make_config
-from harness.tokens import issuer_on
+from harness.tokens import backend_of, issuer_on
 from test_admin import Admin
 
 MANAGED = {"type": "managed_identity"}
@@ -135,6 +138,42 @@ def test_a_name_whose_look_up_hangs_holds_up_neither_other_identities_nor_the_en
     daemon.stop()
 
 
+def test_the_longest_token_is_sent_whole(stage):
+    token = "a" * 16_000
+    issuer = issuer_on(stage, answers.answer(200, body={"access_token": token, "expires_in": 3600}))
+    backend = stage.backend()
+    daemon = stage.daemon([backend.entry(auth=MANAGED)], environment=issuer.app_environment())
+    assert daemon.chat().status == 200
+    assert backend.request.headers.all("authorization") == ["Bearer " + token]
+
+
+def test_a_statement_that_is_gone_endless_or_empty_is_read_again_later(stage, certificates):
+    issuer = issuer_on(stage, tls=certificates.server(), life=2, end="seconds")
+    path = stage.directory() / "statement"
+    path.write_text(STATEMENT)
+    auth = {"type": "workload_identity", "client_id": "c", "tenant_id": "t", "authority_host": issuer.url}
+    daemon = stage.daemon([stage.backend().entry(auth=auth)], environment={
+        "SSL_CERT_FILE": str(certificates.ca_file), "AZURE_FEDERATED_TOKEN_FILE": str(path)})
+    issuer.await_requests(1)
+    path.unlink()
+    daemon.wait_for_line(f"No new token .* cannot read AZURE_FEDERATED_TOKEN_FILE, {path}: No such file")
+    replace(path, "x" * 100_000)
+    daemon.wait_for_line(f"No new token .* cannot read AZURE_FEDERATED_TOKEN_FILE, {path}: it is too long")
+    replace(path, "\n")
+    daemon.wait_for_line(f"No new token .* AZURE_FEDERATED_TOKEN_FILE, {path}, is empty")
+    replace(path, STATEMENT + "-new")
+    daemon.wait_for_line("A new token for workload identity c")
+    assert not [line for line in daemon.lines if STATEMENT[:8] in line]
+    assert issuer.requests[-1].body.endswith(b"-new")
+
+
+def replace(path, text):
+    """All at once."""
+    fresh = path.with_suffix(".fresh")
+    fresh.write_text(text)
+    fresh.rename(path)
+
+
 # ---- reloads and the end -------------------------------------------------------------------------------------------
 
 def test_a_reload_that_fails_for_want_of_libcurl_does_not_spoil_the_next_one(stage):
@@ -149,3 +188,64 @@ def test_a_reload_that_fails_for_want_of_libcurl_does_not_spoil_the_next_one(sta
     assert daemon.chat().status == 200
     daemon.write_config(make_config([keyed]))
     assert admin.call("POST", "/reload").status == 200
+
+
+def test_a_reload_changes_the_identity_while_its_fetch_is_under_way(stage):
+    """New requests are served at once by the new identity, and those that wait for the old one still get its token."""
+    gate = answers.Gate()
+    issuer = issuer_on(stage)
+    issuer.then(answers.gated(gate, issuer.grant))
+    backend = backend_of(stage, issuer)
+    daemon = stage.daemon([backend.entry(auth={**MANAGED, "client_id": "old"})], environment=issuer.app_environment())
+    issuer.await_requests(1)
+    with daemon.client() as early:
+        daemon.open_chat(early)
+        wait_for(lambda: Admin(daemon).status()["requests_in_flight"] == 1)
+        daemon.write_config(make_config([backend.entry(auth={**MANAGED, "client_id": "new"})]))
+        assert Admin(daemon).call("POST", "/reload").status == 200
+        issuer.await_requests(2)
+        wait_for(lambda: Admin(daemon).status()["requests_in_flight"] == 1)
+        assert daemon.chat().status == 200
+        gate.open()
+        assert early.read_answer().status == 200
+    assert "client_id=old" in issuer.requests[0].query and "client_id=new" in issuer.requests[1].query
+    assert len(issuer.requests) == 2
+
+
+def refuses_connections(port):
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_a_drain_waits_for_the_token_that_a_request_waits_for(stage):
+    gate = answers.Gate()
+    issuer = issuer_on(stage)
+    issuer.then(answers.gated(gate, issuer.grant))
+    backend = backend_of(stage, issuer)
+    daemon = stage.daemon([backend.entry(auth=MANAGED)], environment=issuer.app_environment())
+    with daemon.client() as client:
+        daemon.open_chat(client)
+        wait_for(lambda: Admin(daemon).status()["requests_in_flight"] == 1)
+        daemon.signal(signal.SIGTERM)
+        wait_for(lambda: refuses_connections(daemon.port))
+        gate.open()
+        assert client.read_answer().status == 200
+    assert daemon.wait() == 0
+    daemon.ended()
+
+
+def test_a_second_signal_ends_it_while_requests_wait_for_a_token(stage):
+    issuer = issuer_on(stage, answers.hang())
+    daemon = stage.daemon([stage.backend().entry(auth=MANAGED)], environment=issuer.app_environment(), workers=2)
+    clients = [daemon.open_chat(daemon.client()) for _ in range(20)]
+    wait_for(lambda: Admin(daemon).status()["requests_in_flight"] == 20)
+    daemon.signal(signal.SIGTERM)
+    wait_for(lambda: refuses_connections(daemon.port))
+    daemon.signal(signal.SIGTERM)
+    daemon.wait()
+    daemon.ended()
+    for client in clients:
+        client.close()
