@@ -5,6 +5,9 @@
 #include <stdio.h>
 
 #define LIBRARY "libcurl.so.4"
+/* CURLOPT_PROTOCOLS_STR is the newest of what a fetch cannot do without. */
+#define OLDEST_NUMBER 0x075500U
+#define OLDEST "7.85"
 
 /* Where a function's address goes; dlsym() gives a data pointer, which POSIX lets stand for a function's. */
 struct symbol {
@@ -20,7 +23,7 @@ find_symbols(void *handle, const struct symbol *symbols, size_t count, char *fau
 
 		if (address == NULL) {
 			(void)snprintf(fault, fault_size,
-			    "%s has no %s: tokens of an identity need libcurl 7.85 or later (Debian's libcurl4)",
+			    "%s has no %s: tokens of an identity need libcurl " OLDEST " or later (Debian's libcurl4)",
 			    LIBRARY, symbols[i].name);
 			return false;
 		}
@@ -34,7 +37,10 @@ curl_library_load(char *fault, size_t fault_size)
 {
 	static struct curl_library library;
 	static bool loaded;
+	curl_version_info_data *(*version_info)(CURLversion age);
+	const curl_version_info_data *version;
 	const struct symbol symbols[] = {
+		{ "curl_version_info", &version_info },
 		{ "curl_global_init", &library.global_init },
 		{ "curl_easy_init", &library.easy_init },
 		{ "curl_easy_setopt", &library.easy_setopt },
@@ -66,6 +72,13 @@ curl_library_load(char *fault, size_t fault_size)
 	}
 	if (!find_symbols(handle, symbols, ARRAY_COUNT(symbols), fault, fault_size))
 		return NULL;
+	version = version_info(CURLVERSION_NOW);
+	if (version->version_num < OLDEST_NUMBER) {
+		(void)snprintf(fault, fault_size,
+		    "libcurl %s is too old: tokens of an identity need " OLDEST " or later, or use api_key",
+		    version->version);
+		return NULL;
+	}
 	if (library.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
 		(void)snprintf(fault, fault_size, "libcurl cannot be initialised");
 		return NULL;

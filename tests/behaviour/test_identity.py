@@ -1,6 +1,7 @@
 """Backends without keys: where tokens are asked for, and that the backends get them."""
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -247,17 +248,32 @@ def test_only_a_daemon_with_identities_loads_libcurl(stage):
     assert loaded == [False, True]
 
 
-@pytest.mark.parametrize("content", [b"no library at all", None], ids=["broken", "without its functions"])
-def test_without_a_usable_libcurl_the_daemon_does_not_start_and_says_why(stage, content):
+CURL_FUNCTIONS = """global_init easy_init easy_setopt easy_getinfo easy_cleanup easy_strerror slist_append slist_free_all
+multi_init multi_cleanup multi_add_handle multi_remove_handle multi_perform multi_poll multi_wakeup multi_info_read""".split()
+
+
+def old_libcurl():
+    """One that has all the functions, and not yet all their options."""
+    functions = "\n".join(f"int curl_{name}(void) {{ return 0; }}" for name in CURL_FUNCTIONS)
+    return functions + """
+static struct { int age; const char *version; unsigned version_num; char rest[500]; } info = { 9, "7.81.0", 0x075100, "" };
+void *curl_version_info(int age) { (void)age; return &info; }
+"""
+
+
+@pytest.mark.parametrize("source, reason", [(None, "cannot be loaded"), ("int nothing;", "has no curl_version_info"),
+                                            (old_libcurl(), "7.81.0 is too old.*7.85")],
+                         ids=["broken", "without its functions", "too old"])
+def test_without_a_usable_libcurl_the_daemon_does_not_start_and_says_why(stage, source, reason):
     directory = stage.directory()
-    if content is not None:
-        (directory / "libcurl.so.4").write_bytes(content * 10)
+    if source is None:
+        (directory / "libcurl.so.4").write_bytes(b"no library at all" * 10)
     else:
-        with open("/proc/self/maps", encoding="ascii") as maps:
-            libc = next(line.split()[-1] for line in maps if "/libc.so" in line or "/libm.so" in line)
-        shutil.copy(libc, directory / "libcurl.so.4")
+        (directory / "curl.c").write_text(source)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", str(directory / "libcurl.so.4"), str(directory / "curl.c")],
+                       check=True)
     daemon = stage.start(make_config([{"url": "http://127.0.0.1:1", "auth": MANAGED}]), ready=False,
                          environment={"LD_LIBRARY_PATH": str(directory)})
     assert daemon.wait() == 2
     daemon.ended()
-    assert "libcurl" in "\n".join(daemon.errors)
+    assert re.search("libcurl.*" + reason, "\n".join(daemon.errors))
