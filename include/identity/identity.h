@@ -49,7 +49,8 @@ void identities_stop(struct identities *identities);
 /* All references must have been released. Nulls the caller's pointer. */
 void identities_free(struct identities **identities);
 
-/* The identity of an auth that is of one of the three types; the caller's reference. */
+/* The identity of an auth that is of one of the three types; the caller's reference. One that is known and whose last
+ * fetch was refused is asked for again at once. */
 struct identity *identity_get(struct identities *identities, const struct config_auth *auth) MUST_CHECK;
 struct identity *identity_share(struct identity *identity) MUST_CHECK;
 void identity_release(struct identity **identity);

@@ -31,6 +31,7 @@ struct identity {
 	bool refused;        /* the fetch that is due or under way is for a backend's 401 */
 	uint64_t renewed_ms; /* when a fetch for a 401 brought the token in line; 0: it came otherwise */
 	unsigned failures;   /* in a row */
+	bool was_refused;    /* the last of them: TOKEN_REFUSED */
 	struct identity_counts counts;
 
 	/* The fetch under way: the thread's alone. */

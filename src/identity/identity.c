@@ -97,6 +97,16 @@ look_up_environment(const char *name, void *context)
 	return getenv(name);
 }
 
+/* Whoever names it anew, in a reload, may have mended what was refused. A service that is busy is left alone. */
+static void
+ask_again(struct identity *identity)
+{
+	pthread_mutex_lock(&identity->mutex);
+	if (identity->was_refused && !identity->fetching)
+		identity->fetch_at_ms = 0;
+	pthread_mutex_unlock(&identity->mutex);
+}
+
 struct identity *
 identity_get(struct identities *identities, const struct config_auth *auth)
 {
@@ -109,6 +119,7 @@ identity_get(struct identities *identities, const struct config_auth *auth)
 			break;
 	if (identity != NULL) {
 		token_source_free(&source);
+		ask_again(identity);
 	} else {
 		identity = memory_take_zeroed(1, sizeof(*identity));
 		identity->all = identities;
@@ -239,6 +250,7 @@ take_token(struct identity *identity, const struct token_answer *answer, uint64_
 	identity->renewed_ms = identity->refused ? now_ms : 0;
 	identity->refused = false;
 	identity->failures = 0;
+	identity->was_refused = false;
 	identity->counts.ok++;
 }
 
@@ -273,6 +285,7 @@ identity_take_answer(struct identity *identity, struct token_answer *answer, uin
 		take_token(identity, answer, now_ms);
 	} else {
 		identity->failures++;
+		identity->was_refused = answer->verdict == TOKEN_REFUSED;
 		identity->counts.error++;
 		wait_ms = token_retry_wait_ms(answer->verdict, identity->failures, retry_after_ms, random);
 		identity->fetch_at_ms = now_ms + wait_ms;

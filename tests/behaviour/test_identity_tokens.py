@@ -433,6 +433,18 @@ def test_a_token_outlives_a_reload(stage):
     assert len(issuer.requests) == 1
 
 
+def test_a_reload_asks_again_at_once_for_what_was_refused(stage):
+    """Whoever reloads has mended something: an identity that has been assigned, say. Otherwise it takes half a minute."""
+    issuer = issuer_on(stage, default_refusal())
+    backend, other = backend_of(stage, issuer), stage.backend()
+    daemon = stage.daemon(keyless_first(backend, other), environment=issuer.app_environment())
+    daemon.wait_for_line("No new token")
+    assert daemon.chat().outcomes == [("one", "token"), ("two", "200")]
+    reload(daemon, keyless_first(backend, other))
+    wait_for(lambda: daemon.chat().outcomes == [("one", "200")])
+    assert len(issuer.requests) == 2
+
+
 def test_an_identity_may_come_and_go_with_reloads(stage):
     issuer = issuer_on(stage)
     backend = backend_of(stage, issuer)
