@@ -6,11 +6,15 @@
  * sent: `sent` grows with every attempt, and an answer to the attempt that left it at `mark` and says that R are left
  * means that the room ends at mark + R. Attempts that the backend had not seen by then are thereby subtracted.
  *
+ * A provisioned deployment is a bucket that drains. How fast is learned from refusals, which say how far above full it is and
+ * how long to wait; what a token fills of it, from how much fuller it has become between two answers. What was sent since
+ * the last one is added in the same way; an answer that ends takes out what its estimate was too large by.
+ *
  * Nothing here closes a backend: without news, with −1 or once the news is old, what is left is unknown, and unknown
  * counts as room. Pure: time is a parameter. Safe from any thread, without locks: a figure that two workers write at once
  * may be a moment old.
  *
- *	headroom_sent(room, tokens, &ticket);                            the attempt begins
+ *	headroom_sent(room, tokens, now_ms, &ticket);                    the attempt begins
  *	headroom_told(room, &ticket, &head->headers, now_ms, max_ms);    its head has come
  *	headroom_give_back(room, &ticket);                               or it failed, and was not counted
  */
@@ -27,6 +31,8 @@
 #define HEADROOM_FRESH_MS 10000U
 /* A utilisation in units of 1/10000: 100 %, above which a provisioned deployment refuses. */
 #define HEADROOM_FULL 10000U
+/* From here on it counts as full. It works off as much at 99 % as at 100 %, so nothing is lost by keeping a little away. */
+#define HEADROOM_NEARLY_FULL 9950U
 
 /* Two cache lines; all zero: nothing is known. */
 struct headroom {
@@ -38,11 +44,19 @@ struct headroom {
 	_Atomic uint64_t requests_end;
 	_Atomic uint64_t requests_mark;
 	_Atomic uint64_t requests_until_ms;
-	_Alignas(64) _Atomic uint64_t utilisation_ms; /* when it was told; 0: never */
-	_Atomic uint32_t utilisation;                 /* in 1/10000 */
-	_Atomic uint32_t prompt_ratio;                /* tokens per 1024 bytes of prompt, learned; 0: unknown */
-	_Atomic uint32_t completion;                  /* tokens of an answer, on the average; 0: unknown */
-	_Atomic uint32_t spilled;                     /* answers that were served by another deployment's quota */
+	_Alignas(64) _Atomic uint64_t utilisation_ms; /* when the attempt that brought it was sent; 0: never */
+	_Atomic uint64_t utilisation_mark;            /* what was booked then: tokens_sent less tokens_unused */
+	_Atomic uint64_t tokens_unused;               /* by which all estimates together were too large so far */
+	_Atomic uint32_t lesson_ms,
+	    lesson_mark;         /* the same two, cut short, of the news that the next lesson starts from */
+	_Atomic uint32_t lesson; /* and its utilisation; 0: there is none */
+	_Atomic uint32_t fill;   /* 1/10000 for 2^20 tokens, learned; 0: unknown */
+	_Atomic uint32_t drain_excess,
+	    drain_wait;                /* sums of what was above full in 1/10000, and of how long to wait in ms */
+	_Atomic uint32_t utilisation;  /* in 1/10000 */
+	_Atomic uint32_t prompt_ratio; /* tokens per 1024 bytes of prompt, learned; 0: unknown */
+	_Atomic uint32_t completion;   /* tokens of an answer, on the average; 0: unknown */
+	_Atomic uint32_t spilled;      /* answers that were served by another deployment's quota */
 };
 
 /* What an attempt has booked. */
@@ -50,6 +64,8 @@ struct headroom_ticket {
 	uint64_t tokens; /* 0: nothing is booked any more */
 	uint64_t tokens_mark;
 	uint64_t requests_mark;
+	uint64_t booked_mark; /* tokens_mark less tokens_unused */
+	uint64_t sent_ms;
 };
 
 /* The tokens that a request is likely to be counted as: of the prompt by the learned ratio (else 4 bytes a token), and of
@@ -59,8 +75,11 @@ uint64_t headroom_estimate(const struct headroom *room, uint64_t prompt_bytes, u
 /* Whether a request of so many tokens would be let in, as far as is known. */
 bool headroom_fits(const struct headroom *room, uint64_t tokens, uint64_t now_ms);
 
+/* When such a request will be let in, if nothing else is sent: now_ms where it fits, UINT64_MAX where nothing says. */
+uint64_t headroom_fits_at_ms(const struct headroom *room, uint64_t tokens, uint64_t now_ms);
+
 /* An attempt sends a request of so many tokens (at least 1 is booked). */
-void headroom_sent(struct headroom *room, uint64_t tokens, struct headroom_ticket *ticket);
+void headroom_sent(struct headroom *room, uint64_t tokens, uint64_t now_ms, struct headroom_ticket *ticket);
 
 /* A head has come: its news, if it has any and none newer is there. Resets count up to max_ms. */
 void headroom_told(struct headroom *room, const struct headroom_ticket *ticket, const struct headers *headers,
@@ -80,7 +99,7 @@ void headroom_learn(struct headroom *room, uint64_t prompt_bytes, uint64_t promp
 bool headroom_tokens_left(const struct headroom *room, uint64_t now_ms, uint64_t *left);
 /* Requests left; false: unknown. */
 bool headroom_requests_left(const struct headroom *room, uint64_t now_ms, uint64_t *left);
-/* Utilisation in 1/10000; false: unknown or old. For metrics. */
+/* Utilisation in 1/10000 as it was told last; false: unknown or old. For metrics. */
 bool headroom_utilisation(const struct headroom *room, uint64_t now_ms, uint32_t *utilisation);
 
 #endif

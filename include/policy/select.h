@@ -20,7 +20,8 @@ struct candidate {
 	uint32_t weight;   /* at least 1 */
 	uint32_t in_flight;
 	uint64_t affinity; /* the higher, the rather; 0 for all: no request shares this one's prompt */
-	bool no_room;      /* would answer 429, as far as is known */
+	bool no_room;      /* would answer 429, as far as is known … */
+	uint64_t room_ms;  /* … until then */
 	bool spill_early;  /* the same for all */
 	bool excluded;     /* already tried by this request, or does not serve the deployment */
 	enum availability availability;
@@ -28,8 +29,8 @@ struct candidate {
 	uint64_t until_ms;       /* when RESTING */
 };
 
-/* What two rests and the room say: availability, reason, until_ms, in_flight and no_room of a candidate, whose priority,
- * weight and affinity the caller knows. pair and room: of the deployment; NULL for a call without one.
+/* What two rests and the room say: availability, reason, until_ms, in_flight, no_room and room_ms of a candidate, whose
+ * priority, weight and affinity the caller knows. pair and room: of the deployment; NULL for a call without one.
  *
  * tokens	the request's, as estimated with headroom_estimate() */
 void candidate_judge(struct candidate *candidate, const struct rest *whole, const struct rest *pair,
@@ -38,10 +39,12 @@ void candidate_judge(struct candidate *candidate, const struct rest *whole, cons
 #define SELECT_NONE SIZE_MAX
 
 struct selection {
-	size_t index;   /* into the candidates, or SELECT_NONE */
-	bool probe;     /* the chosen one is PROBE_DUE: take its probe first, and if that fails select again */
-	bool forced;    /* all rest for errors and none for throttling: the soonest, all the same */
-	bool throttled; /* SELECT_NONE: somebody eligible rests because of its quota … */
+	size_t index;     /* into the candidates, or SELECT_NONE */
+	bool probe;       /* the chosen one is PROBE_DUE: take its probe first, and if that fails select again */
+	bool forced;      /* all rest for errors and none for throttling: the soonest, all the same */
+	bool no_room;     /* nobody eligible has room, as far as is known, … */
+	uint64_t room_ms; /* … before this */
+	bool throttled;   /* SELECT_NONE: somebody eligible rests because of its quota … */
 	uint64_t throttled_until_ms; /* … the soonest of them until then (now when it is being probed) */
 };
 

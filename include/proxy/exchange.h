@@ -169,7 +169,7 @@ void exchange_end(struct exchange *exchange);
 
 void exchange_enter(struct exchange *exchange, enum exchange_state next);
 
-/* When throttled backends that serve a request are back. */
+/* When backends that are throttled or have no room, and serve a request, are back. */
 struct throttle_end {
 	/* The first of them; now: a probe is due or under way, also one of a backend that failed. */
 	uint64_t soonest_ms;
@@ -179,9 +179,10 @@ struct throttle_end {
 
 /* False when there is none to wait for. Backends it has tried already count. */
 bool exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, struct throttle_end *out) MUST_CHECK;
-/* Whether a backend would take it now, were it chosen again. */
+/* Whether a backend would take it now, were it chosen again, and has room as far as is known. */
 bool exchange_can_go(const struct exchange *exchange, uint64_t now_ms);
-/* Not all that serve the deployment may serve it: it is pinned, or has failed on some already. */
+/* What holds for others of the same deployment may not hold for it: it is pinned, has failed on some backends already, or
+ * waits for room for one of its size. */
 bool exchange_is_particular(const struct exchange *exchange);
 /* It was held and has left the queue: the next attempt, or the refusal. */
 void exchange_hold_over(struct exchange *exchange, uint64_t now_ms);

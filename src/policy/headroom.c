@@ -8,8 +8,19 @@
 #define RATIO_MAX 1024U /* one token a byte */
 /* How much of a new observation goes into an average: an eighth. */
 #define AVERAGE_SHIFT 3
-/* A provisioned deployment drains in this time from 100 % to nothing. */
+/* A provisioned deployment drains in this time from 100 % to nothing, until its refusals have said otherwise: what they say
+ * of so much above full (the last digit told is 10) is believed, and is half forgotten after so much waiting. Until then a
+ * wait is foreseen that is no longer than this. */
 #define DRAIN_MS 60000U
+#define DRAIN_EXCESS_MIN 50U
+#define DRAIN_WAIT_MAX_MS 20000U
+#define DRAIN_FORESEEN_MS 500U
+/* What a token fills is learned over so long at least (in a single answer the last digit told is too coarse) and at most,
+ * and only above this utilisation: near the ground some of the time there was nothing to drain. */
+#define LESSON_MIN_MS 500U
+#define LESSON_MAX_MS 10000U
+#define LESSON_MIN 1000U
+#define FILL_SHIFT 20
 
 /* Relaxed order throughout, as in state.c: each figure stands for itself. */
 static uint64_t
@@ -87,17 +98,53 @@ headroom_utilisation(const struct headroom *room, uint64_t now_ms, uint32_t *uti
 	return true;
 }
 
-/* It drains meanwhile, so what was above 100 % is not for long. */
+/* How fast it drains: excess in 1/10000 for every wait in ms. Returns whether that was learned. */
+struct drain {
+	uint64_t excess, wait_ms;
+};
+
 static bool
-is_full(const struct headroom *room, uint64_t now_ms)
+drain_of(const struct headroom *room, struct drain *out)
 {
-	uint64_t told_ms = read64(&room->utilisation_ms);
+	*out = (struct drain){ read32(&room->drain_excess), read32(&room->drain_wait) };
+	if (out->excess >= DRAIN_EXCESS_MIN && out->wait_ms > 0)
+		return true;
+	*out = (struct drain){ HEADROOM_FULL, DRAIN_MS };
+	return false;
+}
+
+/* What drains in so long, in 1/10000. */
+static uint64_t
+drained(const struct headroom *room, uint64_t ms)
+{
+	struct drain drain;
+
+	(void)drain_of(room, &drain);
+	return ms * drain.excess / drain.wait_ms;
+}
+
+/* What was booked so far: all that was sent, less what turned out not to be used. */
+static uint64_t
+booked(const struct headroom *room)
+{
+	return read64(&room->tokens_sent) - read64(&room->tokens_unused);
+}
+
+/* How far above nearly full it is now, in 1/10000: it has drained since it was told, and more was sent. 0: it is not. */
+static uint64_t
+overfull(const struct headroom *room, uint64_t now_ms)
+{
+	uint64_t told_ms = read64(&room->utilisation_ms), since, level;
 	uint32_t utilisation;
 
-	if (!headroom_utilisation(room, now_ms, &utilisation) || utilisation <= HEADROOM_FULL)
-		return false;
-	uint64_t passed_ms = now_ms > told_ms ? now_ms - told_ms : 0;
-	return utilisation > HEADROOM_FULL + passed_ms * HEADROOM_FULL / DRAIN_MS;
+	if (!headroom_utilisation(room, now_ms, &utilisation))
+		return 0;
+	since = left(booked(room), read64(&room->utilisation_mark));
+	/* More than that in ten seconds is a mistake, and would not fit. */
+	if (since > UINT32_MAX)
+		since = UINT32_MAX;
+	level = utilisation + (since * read32(&room->fill) >> FILL_SHIFT);
+	return left(level, HEADROOM_NEARLY_FULL + drained(room, now_ms > told_ms ? now_ms - told_ms : 0));
 }
 
 bool
@@ -110,16 +157,44 @@ headroom_fits(const struct headroom *room, uint64_t tokens, uint64_t now_ms)
 	if (now_ms < read64(&room->requests_until_ms) &&
 	    left(read64(&room->requests_end), read64(&room->requests_sent)) == 0)
 		return false;
-	return !is_full(room, now_ms);
+	return overfull(room, now_ms) == 0;
+}
+
+/* When so much has drained. */
+static uint64_t
+drained_at_ms(const struct headroom *room, uint64_t over, uint64_t now_ms)
+{
+	struct drain drain;
+	bool learned = drain_of(room, &drain);
+	uint64_t wait_ms = over * drain.wait_ms / drain.excess + 1;
+
+	return learned || wait_ms <= DRAIN_FORESEEN_MS ? now_ms + wait_ms : UINT64_MAX;
+}
+
+uint64_t
+headroom_fits_at_ms(const struct headroom *room, uint64_t tokens, uint64_t now_ms)
+{
+	uint64_t tokens_left, at_ms = now_ms, over = overfull(room, now_ms);
+
+	if (headroom_tokens_left(room, now_ms, &tokens_left) && tokens_left < tokens)
+		at_ms = read64(&room->tokens_until_ms);
+	if (left(read64(&room->requests_end), read64(&room->requests_sent)) == 0 &&
+	    read64(&room->requests_until_ms) > at_ms)
+		at_ms = read64(&room->requests_until_ms);
+	if (over > 0 && drained_at_ms(room, over, now_ms) > at_ms)
+		at_ms = drained_at_ms(room, over, now_ms);
+	return at_ms;
 }
 
 void
-headroom_sent(struct headroom *room, uint64_t tokens, struct headroom_ticket *ticket)
+headroom_sent(struct headroom *room, uint64_t tokens, uint64_t now_ms, struct headroom_ticket *ticket)
 {
 	ticket->tokens = tokens == 0 ? 1 : tokens;
 	ticket->tokens_mark =
 	    atomic_fetch_add_explicit(&room->tokens_sent, ticket->tokens, memory_order_relaxed) + ticket->tokens;
 	ticket->requests_mark = atomic_fetch_add_explicit(&room->requests_sent, 1, memory_order_relaxed) + 1;
+	ticket->booked_mark = ticket->tokens_mark - read64(&room->tokens_unused);
+	ticket->sent_ms = now_ms;
 }
 
 /* The fields that matter here, found in one pass: headers_find() would be one for each. */
@@ -152,15 +227,16 @@ find_news(const struct headers *headers, struct news *out)
 	}
 }
 
-/* Until when a figure holds: its reset, within reason. */
+/* Until when a figure holds: its reset, within reason, which the backend has counted from the request's coming, not from
+ * the head's, that may have had to wait for the whole answer. */
 static uint64_t
-holds_until(const struct header *reset, uint64_t now_ms, uint64_t max_ms)
+holds_until(const struct header *reset, uint64_t sent_ms, uint64_t now_ms, uint64_t max_ms)
 {
 	uint64_t wait_ms;
 
 	if (reset == NULL || !hint_duration_ms(reset->value, &wait_ms))
-		wait_ms = HEADROOM_FRESH_MS;
-	return now_ms + (wait_ms < max_ms ? wait_ms : max_ms);
+		return now_ms + HEADROOM_FRESH_MS;
+	return sent_ms + (wait_ms < max_ms ? wait_ms : max_ms);
 }
 
 /* "12.5%" or "12.5" as 1250; false for anything else. */
@@ -195,11 +271,65 @@ struct limit_words {
 static void
 take_news(struct limit_words words, uint64_t mark, uint64_t remaining, uint64_t until_ms, uint64_t now_ms)
 {
-	if (now_ms < read64(words.until_ms) && (int64_t)(mark - read64(words.mark)) < 0)
+	uint64_t known_until_ms = read64(words.until_ms);
+
+	if (now_ms < known_until_ms && (int64_t)(mark - read64(words.mark)) < 0)
 		return;
 	write64(words.mark, mark);
 	write64(words.end, mark + remaining);
+	/* Resets come in whole seconds, rounded up: of several that tell of the same moment the earliest is the nearest. */
+	if (now_ms < known_until_ms && until_ms > known_until_ms && until_ms - known_until_ms < 1000)
+		return;
 	write64(words.until_ms, until_ms);
+}
+
+/* How much fuller it would be by now than at the lesson's start, had nothing drained, is what was booked since. */
+static void
+learn_fill(struct headroom *room, const struct headroom_ticket *ticket, uint32_t utilisation)
+{
+	uint32_t start = read32(&room->lesson);
+	uint32_t passed_ms = (uint32_t)ticket->sent_ms - read32(&room->lesson_ms);
+	uint32_t tokens = (uint32_t)ticket->booked_mark - read32(&room->lesson_mark);
+	uint64_t filled = left(utilisation + drained(room, passed_ms), start);
+
+	if (start != 0 && passed_ms < LESSON_MIN_MS)
+		return;
+	if (start >= LESSON_MIN && utilisation >= LESSON_MIN && passed_ms <= LESSON_MAX_MS && tokens > 0 &&
+	    tokens <= INT32_MAX && filled > 0 && (filled << FILL_SHIFT) / tokens <= UINT32_MAX)
+		average(&room->fill, (uint32_t)((filled << FILL_SHIFT) / tokens));
+	atomic_store_explicit(&room->lesson_ms, (uint32_t)ticket->sent_ms, memory_order_relaxed);
+	atomic_store_explicit(&room->lesson_mark, (uint32_t)ticket->booked_mark, memory_order_relaxed);
+	atomic_store_explicit(&room->lesson, utilisation, memory_order_relaxed);
+}
+
+/* A refusal says how far above full it is, and when it will not be. */
+static void
+learn_drain(struct headroom *room, const struct headers *headers, uint32_t utilisation)
+{
+	const struct header *wait = headers_find(headers, HEADER_RETRY_AFTER_MS);
+	uint32_t excess = read32(&room->drain_excess), wait_ms = read32(&room->drain_wait);
+	uint64_t told_ms;
+
+	if (wait == NULL || !slice_to_u64(wait->value, &told_ms) || told_ms == 0 || told_ms > DRAIN_WAIT_MAX_MS ||
+	    utilisation > 100 * HEADROOM_FULL)
+		return;
+	if (wait_ms > DRAIN_WAIT_MAX_MS || excess > 100 * HEADROOM_FULL) {
+		excess /= 2;
+		wait_ms /= 2;
+	}
+	atomic_store_explicit(&room->drain_excess, excess + utilisation - HEADROOM_FULL, memory_order_relaxed);
+	atomic_store_explicit(&room->drain_wait, wait_ms + (uint32_t)told_ms, memory_order_relaxed);
+}
+
+static void
+take_utilisation(struct headroom *room, const struct headroom_ticket *ticket, uint32_t utilisation)
+{
+	if (ticket->sent_ms < read64(&room->utilisation_ms))
+		return;
+	atomic_store_explicit(&room->utilisation, utilisation, memory_order_relaxed);
+	write64(&room->utilisation_mark, ticket->booked_mark);
+	write64(&room->utilisation_ms, ticket->sent_ms);
+	learn_fill(room, ticket, utilisation);
 }
 
 void
@@ -219,32 +349,51 @@ headroom_told(struct headroom *room, const struct headroom_ticket *ticket, const
 	/* -1 and words are no numbers: unknown. */
 	if (news.tokens != NULL && slice_to_u64(news.tokens->value, &remaining) && remaining < INT64_MAX)
 		take_news((struct limit_words){ &room->tokens_end, &room->tokens_mark, &room->tokens_until_ms },
-		    ticket->tokens_mark, remaining, holds_until(news.tokens_reset, now_ms, max_ms), now_ms);
+		    ticket->tokens_mark, remaining, holds_until(news.tokens_reset, ticket->sent_ms, now_ms, max_ms),
+		    now_ms);
 	if (news.requests != NULL && slice_to_u64(news.requests->value, &remaining) && remaining < INT64_MAX)
 		take_news((struct limit_words){ &room->requests_end, &room->requests_mark, &room->requests_until_ms },
-		    ticket->requests_mark, remaining, holds_until(news.requests_reset, now_ms, max_ms), now_ms);
+		    ticket->requests_mark, remaining, holds_until(news.requests_reset, ticket->sent_ms, now_ms, max_ms),
+		    now_ms);
 	if (news.utilisation != NULL && read_percent(news.utilisation->value, &percent)) {
-		atomic_store_explicit(&room->utilisation, percent, memory_order_relaxed);
-		write64(&room->utilisation_ms, now_ms);
+		take_utilisation(room, ticket, percent);
+		if (percent >= HEADROOM_FULL)
+			learn_drain(room, headers, percent);
 	}
+}
+
+/* The request was counted as so many tokens, not as estimated. The difference is one of two's complement: less than
+ * estimated moves the end back, as more moves it on. */
+static void
+settle(struct headroom *room, struct headroom_ticket *ticket, uint64_t tokens)
+{
+	uint64_t unused = ticket->tokens - tokens;
+
+	if (ticket->tokens == 0)
+		return;
+	atomic_fetch_add_explicit(&room->tokens_unused, unused, memory_order_relaxed);
+	/* News that is younger than the attempt has put it right already. */
+	if ((int64_t)(ticket->tokens_mark - read64(&room->tokens_mark)) > 0)
+		atomic_fetch_add_explicit(&room->tokens_end, unused, memory_order_relaxed);
+	ticket->tokens = 0;
 }
 
 void
 headroom_give_back(struct headroom *room, struct headroom_ticket *ticket)
 {
-	/* News that is younger than the attempt has left it out already. */
-	if (ticket->tokens != 0 && (int64_t)(ticket->tokens_mark - read64(&room->tokens_mark)) > 0)
-		atomic_fetch_add_explicit(&room->tokens_end, ticket->tokens, memory_order_relaxed);
-	ticket->tokens = 0;
+	/* A refusal that told a utilisation has not been part of it. */
+	if (ticket->tokens != 0 && read64(&room->utilisation_mark) == ticket->booked_mark)
+		write64(&room->utilisation_mark, ticket->booked_mark - ticket->tokens);
+	if (ticket->tokens != 0 && read32(&room->lesson_mark) == (uint32_t)ticket->booked_mark)
+		atomic_store_explicit(&room->lesson_mark, (uint32_t)(ticket->booked_mark - ticket->tokens),
+		    memory_order_relaxed);
+	settle(room, ticket, 0);
 }
 
 void
 headroom_correct(struct headroom *room, struct headroom_ticket *ticket, uint64_t tokens)
 {
-	/* The difference is one of two's complement: less than estimated moves the end back, as more moves it on. */
-	if (ticket->tokens != 0 && (int64_t)(ticket->tokens_mark - read64(&room->tokens_mark)) > 0)
-		atomic_fetch_add_explicit(&room->tokens_end, ticket->tokens - tokens, memory_order_relaxed);
-	ticket->tokens = 0;
+	settle(room, ticket, tokens);
 }
 
 void

@@ -44,6 +44,7 @@ candidate_judge(struct candidate *candidate, const struct rest *whole, const str
 
 	candidate->in_flight = rest_in_flight(pair != NULL ? pair : whole);
 	candidate->no_room = room != NULL && !headroom_fits(room, tokens, now_ms);
+	candidate->room_ms = candidate->no_room ? headroom_fits_at_ms(room, tokens, now_ms) : now_ms;
 	candidate->availability = rest_availability(whole, now_ms);
 	candidate->reason = rest_reason(whole);
 	candidate->until_ms = rest_until_ms(whole);
@@ -178,6 +179,22 @@ select_resting(const struct candidate *candidates, size_t count, uint64_t now_ms
 	return selection;
 }
 
+/* Whether nobody eligible has room, of whatever priority; and when the first of them will. */
+static bool
+nobody_has_room(const struct candidate *candidates, size_t count, uint64_t *room_ms)
+{
+	*room_ms = UINT64_MAX;
+	for (size_t i = 0; i < count; i++) {
+		if (!is_eligible(&candidates[i]))
+			continue;
+		if (!candidates[i].no_room)
+			return false;
+		if (candidates[i].room_ms < *room_ms)
+			*room_ms = candidates[i].room_ms;
+	}
+	return true;
+}
+
 struct selection
 select_backend(const struct candidate *candidates, size_t count, uint64_t now_ms, uint64_t random, bool allow_forced)
 {
@@ -202,5 +219,8 @@ select_backend(const struct candidate *candidates, size_t count, uint64_t now_ms
 
 	size_t chosen = candidates[best].affinity != 0 ? home_of(candidates, count, best)
 						       : draw(candidates, count, best, weights, random);
-	return (struct selection){ .index = chosen, .probe = candidates[chosen].availability == PROBE_DUE };
+	struct selection selection = { .index = chosen, .probe = candidates[chosen].availability == PROBE_DUE };
+	if (candidates[chosen].no_room)
+		selection.no_room = nobody_has_room(candidates, count, &selection.room_ms);
+	return selection;
 }

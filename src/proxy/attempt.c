@@ -103,13 +103,13 @@ attempt_succeeded(struct attempt *attempt, uint64_t now_ms)
 
 /* From now on the request counts as one that takes room. */
 static void
-book_room(struct attempt *attempt, uint16_t number)
+book_room(struct attempt *attempt, uint16_t number, uint64_t now_ms)
 {
 	const struct estimate *estimate = &attempt->exchange->estimate;
 
 	attempt->room = &attempt->via->state->rooms[number];
 	headroom_sent(attempt->room, headroom_estimate(attempt->room, estimate->prompt_bytes, estimate->output_tokens),
-	    &attempt->ticket);
+	    now_ms, &attempt->ticket);
 }
 
 /* What the backend will not have counted is given back; what it did count improves the next estimate. */
@@ -580,7 +580,7 @@ attempt_begin(struct exchange *exchange, size_t backend, bool probes_pair, bool 
 			attempt->pair = &attempt->via->state->deployments[number];
 	}
 	if (attempt->pair != NULL)
-		book_room(attempt, number);
+		book_room(attempt, number, now_ms);
 	rest_attempt_began(&attempt->via->state->whole);
 	if (attempt->pair != NULL)
 		rest_attempt_began(attempt->pair);
@@ -705,7 +705,7 @@ learn_deployment(struct attempt *attempt, uint64_t now_ms)
 		return;
 	attempt->pair = &attempt->via->state->deployments[number];
 	rest_attempt_began(attempt->pair);
-	book_room(attempt, number);
+	book_room(attempt, number, now_ms);
 }
 
 /* A whole head. rest: the bytes behind it. */

@@ -190,6 +190,16 @@ skip_if_missing(const struct exchange *exchange, size_t backend, uint64_t now_ms
 	out->until_ms = until_ms;
 }
 
+/* When the pair has room for the request, as far as is known: now, where it has or nothing is known. */
+static uint64_t
+room_at_ms(const struct exchange *exchange, size_t backend, const struct rest *pair, uint64_t now_ms)
+{
+	const struct headroom *room = room_of(exchange, backend, pair);
+
+	return headroom_fits_at_ms(room,
+	    headroom_estimate(room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens), now_ms);
+}
+
 static void
 fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct candidate *out)
 {
@@ -276,6 +286,9 @@ soonest_recovery(const struct exchange *exchange, uint64_t now_ms)
 		if (pinning_forbids(exchange, i) || !find_rests(exchange, i, &whole, &pair))
 			continue;
 		candidate_judge(&candidate, whole, pair, NULL, 0, now_ms);
+		if (candidate.availability == AVAILABLE && pair != NULL &&
+		    room_at_ms(exchange, i, pair, now_ms) > now_ms)
+			back_ms = room_at_ms(exchange, i, pair, now_ms);
 		if (candidate.reason == REST_CREDENTIALS || candidate.reason == REST_MISSING_DEPLOYMENT)
 			continue;
 		/* It takes requests and has failed this one all the same: nothing says when that will be otherwise. */
@@ -379,16 +392,18 @@ exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, struct 
 
 	*out = (struct throttle_end){ UINT64_MAX, UINT64_MAX };
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
-		uint64_t until_ms;
+		uint64_t until_ms, room_ms;
 
 		if (!look_at_pair(exchange, i, now_ms, &of_whole, &of_pair, &pair) || of_whole == RESTING)
 			continue;
 		/* Who failed in another way will not be asked again. */
 		if (was_tried(exchange, i) && !was_throttled_by(exchange, i))
 			continue;
-		if (rest_reason(pair) != REST_THROTTLED && of_pair != PROBING && of_whole != PROBING)
+		room_ms = room_at_ms(exchange, i, pair, now_ms);
+		if (rest_reason(pair) != REST_THROTTLED && of_pair != PROBING && of_whole != PROBING &&
+		    room_ms <= now_ms)
 			continue;
-		until_ms = of_pair == RESTING ? rest_until_ms(pair) : now_ms;
+		until_ms = of_pair == RESTING && rest_until_ms(pair) > room_ms ? rest_until_ms(pair) : room_ms;
 		if (until_ms < out->soonest_ms)
 			out->soonest_ms = until_ms;
 		if (until_ms > now_ms && until_ms < out->next_ms)
@@ -397,19 +412,38 @@ exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, struct 
 	return out->soonest_ms != UINT64_MAX;
 }
 
+/* Whether the backend takes requests. */
+static bool
+is_open(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct rest **pair)
+{
+	enum availability of_whole, of_pair;
+
+	return look_at_pair(exchange, backend, now_ms, &of_whole, &of_pair, pair) &&
+	    (of_whole == AVAILABLE || of_whole == PROBE_DUE) && (of_pair == AVAILABLE || of_pair == PROBE_DUE);
+}
+
 bool
 exchange_can_go(const struct exchange *exchange, uint64_t now_ms)
 {
-	enum availability of_whole, of_pair;
 	struct rest *pair;
 
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
-		if (look_at_pair(exchange, i, now_ms, &of_whole, &of_pair, &pair) &&
-		    (of_whole == AVAILABLE || of_whole == PROBE_DUE) &&
-		    (of_pair == AVAILABLE || of_pair == PROBE_DUE) &&
-		    (!was_tried(exchange, i) || was_throttled_by(exchange, i)))
+		if (is_open(exchange, i, now_ms, &pair) && (!was_tried(exchange, i) || was_throttled_by(exchange, i)) &&
+		    room_at_ms(exchange, i, pair, now_ms) <= now_ms)
 			return true;
 	}
+	return false;
+}
+
+/* Whether somebody takes requests who has not been asked yet. */
+static bool
+is_anybody_left(const struct exchange *exchange, uint64_t now_ms)
+{
+	struct rest *pair;
+
+	for (size_t i = 0; i < exchange->fleet->count; i++)
+		if (!was_tried(exchange, i) && is_open(exchange, i, now_ms, &pair))
+			return true;
 	return false;
 }
 
@@ -420,7 +454,8 @@ exchange_is_particular(const struct exchange *exchange)
 
 	for (size_t i = 0; i < ARRAY_COUNT(exchange->tried); i++)
 		failed |= exchange->tried[i] & ~exchange->throttled_by[i];
-	return failed != 0 || exchange->pinning.resource != PIN_UNKNOWN;
+	/* Somebody takes requests, but has no room for one of this size. */
+	return failed != 0 || exchange->pinning.resource != PIN_UNKNOWN || is_anybody_left(exchange, clock_now_ms());
 }
 
 static bool
@@ -521,8 +556,9 @@ conclude(struct exchange *exchange, uint64_t now_ms)
 void
 exchange_hold_over(struct exchange *exchange, uint64_t now_ms)
 {
-	/* One that nobody has been asked for yet is tried at last. */
-	if (now_ms >= exchange->hold.until_ms && (exchange->tally.throttled || exchange->forced_once)) {
+	/* Who has not been asked yet is at last, whatever room is thought to be there. */
+	if (now_ms >= exchange->hold.until_ms && (exchange->tally.throttled || exchange->forced_once) &&
+	    !is_anybody_left(exchange, now_ms)) {
 		conclude_now(exchange, now_ms);
 		return;
 	}
@@ -560,6 +596,9 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 		/* Others are asking already whether it is back: better to wait for their answer than to ask as well. */
 		if (selection.forced && candidates[selection.index].availability == PROBING &&
 		    hold_enter(exchange, now_ms))
+			return;
+		/* They would refuse it now, as far as is known, but not for long. */
+		if (selection.no_room && hold_enter(exchange, now_ms))
 			return;
 		if (selection.forced)
 			exchange->forced_once = true;

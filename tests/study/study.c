@@ -223,7 +223,7 @@ attempt(struct world *world, unsigned index, const struct call *call, uint64_t n
 		return false;
 	}
 	/* The estimate knows the prompt by its bytes and the limit by its member. */
-	headroom_sent(&backend->room, headroom_estimate(&backend->room, call->prompt * 4, 300), &ticket);
+	headroom_sent(&backend->room, headroom_estimate(&backend->room, call->prompt * 4, 300), now_ms, &ticket);
 	sim_limiter_admit(&backend->limiter, now_ms, call->prompt, 300, &verdict);
 	rest_end_probe(&backend->rest);
 	if (verdict.exceeded != SIM_LIMIT_NONE) {

@@ -36,7 +36,7 @@ tell_room(struct backend_state *state, unsigned deployments)
 	for (unsigned number = 1; number <= deployments; number++) {
 		struct headroom_ticket ticket;
 
-		headroom_sent(&state->rooms[number], 1, &ticket);
+		headroom_sent(&state->rooms[number], 1, NOW_MS, &ticket);
 		headroom_told(&state->rooms[number], &ticket, &headers, NOW_MS, 60000);
 	}
 }

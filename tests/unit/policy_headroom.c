@@ -52,11 +52,12 @@ static const struct {
 	{ "one request is left", REQUESTS, "1", "10", 0, 1, true },
 	{ "requests come back", REQUESTS, "0", "10", 10000, 1, true },
 	{ "requests of minus one are unknown", REQUESTS, "-1", "10", 0, 1, true },
-	{ "full is not above full", PERCENT, "100.0%", NULL, 0, 500, true },
+	{ "nearly full is not full", PERCENT, "99.5%", NULL, 0, 500, true },
+	{ "full, but for a hair", PERCENT, "99.6%", NULL, 0, 500, false },
 	{ "above full", PERCENT, "100.5%", NULL, 0, 500, false },
 	{ "without its sign", PERCENT, "101", NULL, 0, 500, false },
-	{ "it drains", PERCENT, "100.5%", NULL, 300, 500, true },
-	{ "it has not drained yet", PERCENT, "100.5%", NULL, 299, 500, false },
+	{ "it drains", PERCENT, "100.5%", NULL, 600, 500, true },
+	{ "it has not drained yet", PERCENT, "100.5%", NULL, 599, 500, false },
 	{ "far above, but long ago", PERCENT, "900%", NULL, HEADROOM_FRESH_MS, 500, true },
 	{ "no percentage", PERCENT, "full", NULL, 0, 500, true },
 	{ "half a percentage", PERCENT, "101.5x", NULL, 0, 500, true },
@@ -70,7 +71,7 @@ news_decides(void **state)
 		struct headroom room = { 0 };
 		struct headroom_ticket ticket;
 
-		headroom_sent(&room, 100, &ticket);
+		headroom_sent(&room, 100, NOW_MS, &ticket);
 		CHECK("unknown is room", headroom_fits(&room, 1U << 30, NOW_MS));
 		told(&room, &ticket, cases[i].name, cases[i].value, cases[i].reset_name, cases[i].reset, NOW_MS);
 		CHECK(cases[i].behaviour,
@@ -94,11 +95,11 @@ what_was_sent_since_is_subtracted(void **state)
 	struct headroom_ticket first, second, third;
 
 	(void)state;
-	headroom_sent(&room, 100, &first);
-	headroom_sent(&room, 200, &second);
+	headroom_sent(&room, 100, NOW_MS, &first);
+	headroom_sent(&room, 200, NOW_MS, &second);
 	TELL(first, "1000");
 	LEFT("the second was not known to the news", 800);
-	headroom_sent(&room, 300, &third);
+	headroom_sent(&room, 300, NOW_MS, &third);
 	LEFT("nor was the third", 500);
 	TELL(second, "800");
 	LEFT("the second has been counted", 500);
@@ -110,7 +111,7 @@ what_was_sent_since_is_subtracted(void **state)
 	LEFT("a failed one is given back", 800);
 	headroom_give_back(&room, &third);
 	LEFT("once", 800);
-	headroom_sent(&room, 5000, &first);
+	headroom_sent(&room, 5000, NOW_MS, &first);
 	LEFT("less than nothing is nothing", 0);
 }
 
