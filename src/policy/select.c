@@ -95,8 +95,9 @@ cost_of(uint64_t hash)
 
 /* The equal of the best that the request's prompt belongs to: weighted rendezvous hashing (Schindelhauer, Schomaker), where
  * the lowest cost by weight wins, so that each gets its share, and a backend that goes takes only its own prompts with it.
- * Bounded load (Mirrokni, Thorup, Zadimoghaddam): none takes more than half above its share by weight, and two
- * requests more: less would send conversations away for what chance alone brings together. */
+ * Bounded load (Mirrokni, Thorup, Zadimoghaddam): none takes more than half above its share by weight, and five
+ * requests more: that is three standard deviations of what chance alone brings together, however many there are, and
+ * less would send conversations away for nothing. */
 static size_t
 home_of(const struct candidate *candidates, size_t count, size_t best)
 {
@@ -114,8 +115,8 @@ home_of(const struct candidate *candidates, size_t count, size_t best)
 
 		if (!is_eligible(&candidates[i]) || compare_rank(&candidates[i], &candidates[best]) != 0)
 			continue;
-		/* At or above busy * weight / weights * 3/2 + 2, without a division. */
-		if (candidates[i].in_flight > 2 && (candidates[i].in_flight - 2) * weights * 2 >= busy * weight * 3)
+		/* At or above busy * weight / weights * 3/2 + 5, without a division. */
+		if (candidates[i].in_flight > 5 && (candidates[i].in_flight - 5) * weights * 2 >= busy * weight * 3)
 			continue;
 		cost = cost_of(candidates[i].affinity);
 		if (home != SELECT_NONE && cost * weight_of(&candidates[home]) >= home_cost * weight)

@@ -115,6 +115,210 @@ what_was_sent_since_is_subtracted(void **state)
 	LEFT("less than nothing is nothing", 0);
 }
 
+/* What becomes of the room when a request has ended. first and second are 100 and 200 tokens; the news of 1000 left comes
+ * with one of them, or not at all. */
+enum told_by { NOBODY, FIRST, SECOND };
+enum settled { GIVEN_BACK, CORRECTED };
+
+static const struct {
+	const char *behaviour;
+	enum told_by news;
+	enum settled how;
+	bool is_first; /* the one that ends; else the second */
+	uint64_t tokens;
+	uint64_t left;
+} endings[] = {
+	{ "smaller than estimated, behind the news", FIRST, CORRECTED, false, 150, 850 },
+	{ "larger than estimated, behind the news", FIRST, CORRECTED, false, 260, 740 },
+	{ "as estimated", FIRST, CORRECTED, false, 200, 800 },
+	{ "nothing at all", FIRST, CORRECTED, false, 0, 1000 },
+	{ "beyond what is left", FIRST, CORRECTED, false, 5000, 0 },
+	{ "the news was its own: counted already", FIRST, CORRECTED, true, 50, 800 },
+	{ "the news is younger: counted already", SECOND, CORRECTED, true, 50, 1000 },
+	{ "younger news, larger than estimated", SECOND, CORRECTED, true, 5000, 1000 },
+	{ "given back, behind the news", FIRST, GIVEN_BACK, false, 0, 1000 },
+	{ "given back, with the news", FIRST, GIVEN_BACK, true, 0, 800 },
+};
+
+static void
+endings_settle(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(endings); i++) {
+		struct headroom room = { 0 };
+		struct headroom_ticket first, second, *ended = endings[i].is_first ? &first : &second;
+
+		headroom_sent(&room, 100, NOW_MS, &first);
+		headroom_sent(&room, 200, NOW_MS, &second);
+		if (endings[i].news == FIRST)
+			TELL(first, "1000");
+		else
+			TELL(second, "1000");
+		/* A ticket counts once, whatever comes after. */
+		for (unsigned again = 0; again < 2; again++) {
+			if (endings[i].how == CORRECTED)
+				headroom_correct(&room, ended, endings[i].tokens);
+			else
+				headroom_give_back(&room, ended);
+			LEFT(endings[i].behaviour, endings[i].left);
+		}
+	}
+}
+
+static void
+a_correction_without_news_is_harmless(void **state)
+{
+	struct headroom room = { 0 };
+	struct headroom_ticket ticket;
+	uint64_t left;
+
+	(void)state;
+	headroom_sent(&room, 100, NOW_MS, &ticket);
+	headroom_correct(&room, &ticket, 5000);
+	CHECK("nothing is known", !headroom_tokens_left(&room, NOW_MS, &left));
+	CHECK("unknown is room", headroom_fits(&room, 1U << 30, NOW_MS));
+	headroom_sent(&room, 0, NOW_MS, &ticket);
+	CHECK_NUMBER("a request of nothing books one", ticket.tokens, 1);
+	TELL(ticket, "10");
+	LEFT("news after it counts as told", 10);
+}
+
+/* Resets are whole seconds, rounded up, and count from when the request was sent. */
+static const struct {
+	const char *behaviour;
+	uint64_t sent_ms[2], told_ms[2];
+	const char *reset[2];
+	uint64_t until_ms;
+} resets[] = {
+	{ "from the sending, not from the head", { 0, 0 }, { 4000, 4000 }, { "10", "10" }, 10000 },
+	{ "of the same moment the earliest", { 0, 700 }, { 0, 700 }, { "10", "10" }, 10000 },
+	{ "the later news knows better", { 0, 100 }, { 0, 100 }, { "10", "9" }, 9100 },
+	{ "another moment is another window", { 0, 5000 }, { 0, 5000 }, { "10", "10" }, 15000 },
+	{ "what had run out says nothing", { 0, 10500 }, { 0, 10500 }, { "10", "0.5" }, 11000 },
+};
+
+static void
+resets_are_narrowed(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(resets); i++) {
+		struct headroom room = { 0 };
+
+		for (unsigned n = 0; n < 2; n++) {
+			struct headroom_ticket ticket;
+
+			headroom_sent(&room, 1, NOW_MS + resets[i].sent_ms[n], &ticket);
+			told(&room, &ticket, "x-ratelimit-remaining-requests", "0", "x-ratelimit-reset-requests",
+			    resets[i].reset[n], NOW_MS + resets[i].told_ms[n]);
+		}
+		CHECK_NUMBER(resets[i].behaviour, headroom_fits_at_ms(&room, 1, NOW_MS + resets[i].told_ms[1]) - NOW_MS,
+		    resets[i].until_ms);
+		CHECK(resets[i].behaviour, !headroom_fits(&room, 1, NOW_MS + resets[i].until_ms - 1));
+		CHECK(resets[i].behaviour, headroom_fits(&room, 1, NOW_MS + resets[i].until_ms));
+	}
+}
+
+static const struct {
+	const char *behaviour;
+	const char *tokens, *requests, *utilisation; /* told; NULL: not */
+	uint64_t later_ms, size;
+	uint64_t at_ms; /* when it fits; 0: now */
+} waits[] = {
+	{ "nothing is known", NULL, NULL, NULL, 0, 500, 0 },
+	{ "it fits", "500", "1", "50%", 0, 500, 0 },
+	{ "too few tokens: their reset", "499", "1", NULL, 0, 500, 30000 },
+	{ "no requests: their reset", "500", "0", NULL, 0, 500, 10000 },
+	{ "neither: the later one", "499", "0", NULL, 0, 500, 30000 },
+	{ "tokens have come back", "499", NULL, NULL, 30000, 500, 0 },
+	{ "nearly full: soon", NULL, NULL, "100%", 0, 500, 301 },
+	{ "it has drained a little", NULL, NULL, "100%", 100, 500, 305 },
+	{ "far above full: nobody has said how long", NULL, NULL, "130%", 0, 500, UINT64_MAX - NOW_MS },
+	{ "old news of it: now", NULL, NULL, "130%", HEADROOM_FRESH_MS, 500, 0 },
+};
+
+static void
+says_when_it_fits(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(waits); i++) {
+		struct headroom room = { 0 };
+		struct headroom_ticket ticket;
+		uint64_t now_ms = NOW_MS + waits[i].later_ms, at_ms;
+
+		headroom_sent(&room, 1, NOW_MS, &ticket);
+		if (waits[i].tokens != NULL)
+			told(&room, &ticket, "x-ratelimit-remaining-tokens", waits[i].tokens,
+			    "x-ratelimit-reset-tokens", "30", NOW_MS);
+		if (waits[i].requests != NULL)
+			told(&room, &ticket, "x-ratelimit-remaining-requests", waits[i].requests,
+			    "x-ratelimit-reset-requests", "10", NOW_MS);
+		if (waits[i].utilisation != NULL)
+			told(&room, &ticket, "azure-openai-deployment-utilization", waits[i].utilisation, NULL, NULL,
+			    NOW_MS);
+		at_ms = headroom_fits_at_ms(&room, waits[i].size, now_ms);
+		CHECK_NUMBER(waits[i].behaviour, at_ms, waits[i].at_ms == 0 ? now_ms : NOW_MS + waits[i].at_ms);
+		CHECK(waits[i].behaviour, (at_ms == now_ms) == headroom_fits(&room, waits[i].size, now_ms));
+	}
+}
+
+/* A provisioned deployment of a size that nobody knows, which fills and drains as it does. */
+static void
+a_provisioned_deployment_is_learned(void **state)
+{
+	const uint64_t drain_per_s = 500, fill_per_1000 = 20; /* in 1/10000 */
+	struct headroom room = { 0 };
+	struct headroom_ticket ticket;
+	uint64_t level = 8000, now_ms = NOW_MS;
+	char text[32];
+
+	(void)state;
+	/* A refusal says how fast it drains: 5 % above full, one second. */
+	headroom_sent(&room, 1000, now_ms, &ticket);
+	struct headers refusal = { .count = 2,
+		.items = { { .value = SLICE("105.0%"), .id = HEADER_DEPLOYMENT_UTILIZATION },
+		    { .value = SLICE("1000"), .id = HEADER_RETRY_AFTER_MS } } };
+	headroom_told(&room, &ticket, &refusal, now_ms, MAX_MS);
+	CHECK_NUMBER("5.5 % above nearly full", headroom_fits_at_ms(&room, 1, now_ms), now_ms + 1101);
+	headroom_give_back(&room, &ticket);
+	CHECK_NUMBER("what was refused has filled nothing", headroom_fits_at_ms(&room, 1, now_ms), now_ms + 1101);
+	/* Requests of 1000 tokens, of which a half turns out to be unused, every 100 ms: in the long run it stays as it is. */
+	for (unsigned i = 0; i < 200; i++) {
+		now_ms += 100;
+		level -= drain_per_s / 10;
+		headroom_sent(&room, 5000, now_ms, &ticket);
+		level += 5 * fill_per_1000;
+		snprintf(text, sizeof(text), "%u.%u%%", (unsigned)(level / 100), (unsigned)(level / 10 % 10));
+		told(&room, &ticket, "azure-openai-deployment-utilization", text, NULL, NULL, now_ms);
+		headroom_correct(&room, &ticket, 2500);
+		level -= 5 * fill_per_1000 / 2;
+	}
+	CHECK("there is room", headroom_fits(&room, 1, now_ms));
+	/* 20 % are left, which are 100,000 tokens. */
+	headroom_sent(&room, 80000, now_ms, &ticket);
+	CHECK("there is some left", headroom_fits(&room, 1, now_ms));
+	headroom_sent(&room, 30000, now_ms, &ticket);
+	CHECK("what was sent since has filled it", !headroom_fits(&room, 1, now_ms));
+	headroom_correct(&room, &ticket, 0);
+	CHECK("what was not used is free again", headroom_fits(&room, 1, now_ms));
+}
+
+static void
+older_news_of_a_utilisation_is_no_news(void **state)
+{
+	struct headroom room = { 0 };
+	struct headroom_ticket first, second;
+	uint32_t percent;
+
+	(void)state;
+	headroom_sent(&room, 1, NOW_MS, &first);
+	headroom_sent(&room, 1, NOW_MS + 50, &second);
+	told(&room, &second, "azure-openai-deployment-utilization", "40.5%", NULL, NULL, NOW_MS + 60);
+	told(&room, &first, "azure-openai-deployment-utilization", "100.9%", NULL, NULL, NOW_MS + 70);
+	CHECK("fresh", headroom_utilisation(&room, NOW_MS + 70, &percent));
+	CHECK_NUMBER("what was sent last", percent, 4050);
+	CHECK("not for ever", !headroom_utilisation(&room, NOW_MS + 50 + HEADROOM_FRESH_MS, &percent));
+}
+
 static void
 estimates_learn(void **state)
 {
@@ -207,6 +411,12 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(news_decides),
 		cmocka_unit_test(what_was_sent_since_is_subtracted),
+		cmocka_unit_test(endings_settle),
+		cmocka_unit_test(a_correction_without_news_is_harmless),
+		cmocka_unit_test(resets_are_narrowed),
+		cmocka_unit_test(says_when_it_fits),
+		cmocka_unit_test(a_provisioned_deployment_is_learned),
+		cmocka_unit_test(older_news_of_a_utilisation_is_no_news),
 		cmocka_unit_test(estimates_learn),
 		cmocka_unit_test(bodies_tell_their_size),
 		cmocka_unit_test(long_bodies_are_read_at_their_ends),

@@ -29,13 +29,14 @@
 	{ \
 		.priority = (p), .weight = 1, .availability = RESTING, .reason = (why), .until_ms = NOW_MS + (left) \
 	}
+/* Full ones have room again after as many milliseconds as their priority is. */
 #define FULL(p, busy) \
 	{ \
-		.priority = (p), .weight = 1, .in_flight = (busy), .no_room = true \
+		.priority = (p), .weight = 1, .in_flight = (busy), .no_room = true, .room_ms = NOW_MS + (p) \
 	}
 #define EARLY(p, full) \
 	{ \
-		.priority = (p), .weight = 1, .no_room = (full), .spill_early = true \
+		.priority = (p), .weight = 1, .no_room = (full), .room_ms = NOW_MS + (p), .spill_early = true \
 	}
 #define HOME(score, busy) \
 	{ \
@@ -76,10 +77,19 @@ static const struct {
 	{ "priority before room", { FULL(1, 0), FREE(2, 1, 0) }, 2, false, { .index = 0 } },
 	{ "room before priority, where asked for", { EARLY(1, true), EARLY(2, false) }, 2, false, { .index = 1 } },
 	{ "priority among those with room", { EARLY(2, false), EARLY(1, false) }, 2, false, { .index = 1 } },
-	{ "no room anywhere: tried all the same", { FULL(1, 3), FULL(1, 2) }, 2, false, { .index = 1 } },
-	{ "no room anywhere, early: by priority", { EARLY(2, true), EARLY(1, true) }, 2, false, { .index = 1 } },
+	{ "no room anywhere: tried all the same", { FULL(1, 3), FULL(1, 2) }, 2, false,
+	    { .index = 1, .no_room = true, .room_ms = NOW_MS + 1 } },
+	{ "no room anywhere, early: by priority", { EARLY(2, true), EARLY(1, true) }, 2, false,
+	    { .index = 1, .no_room = true, .room_ms = NOW_MS + 1 } },
+	{ "no room here, but behind", { FULL(1, 0), FULL(2, 0), FREE(3, 1, 0) }, 3, false, { .index = 0 } },
+	{ "no room, and the rest rests: the soonest room", { FULL(2, 0), FULL(3, 0), RESTS(1, REST_THROTTLED, 9) }, 3,
+	    false, { .index = 0, .no_room = true, .room_ms = NOW_MS + 2 } },
+	{ "no room, and who has some was tried", { FULL(4, 0), TRIED(1) }, 2, false,
+	    { .index = 0, .no_room = true, .room_ms = NOW_MS + 4 } },
 	{ "home before busyness", { HOME(5, 0), HOME(9, 1), HOME(7, 0) }, 3, false, { .index = 1 } },
-	{ "a home much busier than its share yields", { HOME(5, 0), HOME(9, 6), HOME(7, 0) }, 3, false,
+	{ "a home as busy as chance may make it stays", { HOME(5, 0), HOME(9, 10), HOME(7, 0) }, 3, false,
+	    { .index = 1 } },
+	{ "a home much busier than its share yields", { HOME(5, 0), HOME(9, 11), HOME(7, 0) }, 3, false,
 	    { .index = 2 } },
 	{ "no home outside the best priority", { HOME(5, 0), { .priority = 2, .weight = 1, .affinity = 9 } }, 2, false,
 	    { .index = 0 } },
@@ -141,10 +151,14 @@ selects(void **state)
 
 			if (got.index != cases[i].want.index || got.probe != cases[i].want.probe ||
 			    got.forced != cases[i].want.forced || got.throttled != cases[i].want.throttled ||
-			    got.throttled_until_ms != cases[i].want.throttled_until_ms)
-				fail_msg("%s: index %zd probe %d forced %d throttled %d until %llu", cases[i].behaviour,
-				    (ptrdiff_t)got.index, got.probe, got.forced, got.throttled,
-				    (unsigned long long)got.throttled_until_ms);
+			    got.throttled_until_ms != cases[i].want.throttled_until_ms ||
+			    got.no_room != cases[i].want.no_room ||
+			    (got.no_room && got.room_ms != cases[i].want.room_ms))
+				fail_msg("%s: index %zd probe %d forced %d throttled %d until %llu no room %d before "
+					 "%llu",
+				    cases[i].behaviour, (ptrdiff_t)got.index, got.probe, got.forced, got.throttled,
+				    (unsigned long long)got.throttled_until_ms, got.no_room,
+				    (unsigned long long)got.room_ms);
 		}
 	}
 }
