@@ -275,6 +275,7 @@ a_provisioned_deployment_is_learned(void **state)
 	/* A refusal says how fast it drains: 5 % above full, one second. */
 	headroom_sent(&room, 1000, now_ms, &ticket);
 	struct headers refusal = { .count = 2,
+		.ids = HEADER_BIT(HEADER_DEPLOYMENT_UTILIZATION) | HEADER_BIT(HEADER_RETRY_AFTER_MS),
 		.items = { { .value = SLICE("105.0%"), .id = HEADER_DEPLOYMENT_UTILIZATION },
 		    { .value = SLICE("1000"), .id = HEADER_RETRY_AFTER_MS } } };
 	headroom_told(&room, &ticket, &refusal, now_ms, MAX_MS);
