@@ -36,8 +36,12 @@ enum availability {
 	AVAILABLE,
 	RESTING,   /* until rest_until_ms() */
 	PROBE_DUE, /* its time is over, nobody has tried yet */
-	PROBING,   /* one request is trying */
+	PROBING,   /* one request is trying, until rest_probe_until_ms() at the latest */
 };
+
+/* A quota refuses at once, while the head of an answer may have to wait for its end: a probe of a throttled one that has not
+ * been refused within this was let in, and the others follow. */
+#define PROBE_THROTTLED_MS 2000U
 
 /* One cache line; written by every worker, so never two in one. */
 struct rest {
@@ -60,8 +64,11 @@ enum availability rest_availability(const struct rest *rest, uint64_t now_ms);
 uint64_t rest_until_ms(const struct rest *rest);
 enum rest_reason rest_reason(const struct rest *rest);
 
-/* Makes the caller the probe: true for one caller at a time, until rest_end_probe() or the end of the lease. */
+/* Makes the caller the probe: true for one caller at a time, until rest_end_probe() or the end of the lease (of what is
+ * throttled, PROBE_THROTTLED_MS at most). */
 bool rest_take_probe(struct rest *rest, uint64_t now_ms, uint64_t lease_ms) MUST_CHECK;
+/* The end of the current probe's lease; 0: there is no probe. */
+uint64_t rest_probe_until_ms(const struct rest *rest);
 /* The probe is over, however it ended. */
 void rest_end_probe(struct rest *rest);
 /* An attempt went well: a rest that has run out is forgotten; one that somebody began meanwhile stays. Returns true when

@@ -157,7 +157,7 @@ headroom_fits(const struct headroom *room, uint64_t tokens, uint64_t now_ms)
 	if (now_ms < read64(&room->requests_until_ms) &&
 	    left(read64(&room->requests_end), read64(&room->requests_sent)) == 0)
 		return false;
-	return overfull(room, now_ms) == 0;
+	return read64(&room->utilisation_ms) == 0 || overfull(room, now_ms) == 0;
 }
 
 /* When so much has drained. */

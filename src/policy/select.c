@@ -44,7 +44,8 @@ candidate_judge(struct candidate *candidate, const struct rest *whole, const str
 
 	candidate->in_flight = rest_in_flight(pair != NULL ? pair : whole);
 	candidate->no_room = room != NULL && !headroom_fits(room, tokens, now_ms);
-	candidate->room_ms = candidate->no_room ? headroom_fits_at_ms(room, tokens, now_ms) : now_ms;
+	if (UNLIKELY(candidate->no_room))
+		candidate->room_ms = headroom_fits_at_ms(room, tokens, now_ms);
 	candidate->availability = rest_availability(whole, now_ms);
 	candidate->reason = rest_reason(whole);
 	candidate->until_ms = rest_until_ms(whole);
@@ -221,7 +222,7 @@ select_backend(const struct candidate *candidates, size_t count, uint64_t now_ms
 	size_t chosen = candidates[best].affinity != 0 ? home_of(candidates, count, best)
 						       : draw(candidates, count, best, weights, random);
 	struct selection selection = { .index = chosen, .probe = candidates[chosen].availability == PROBE_DUE };
-	if (candidates[chosen].no_room)
+	if (UNLIKELY(candidates[chosen].no_room))
 		selection.no_room = nobody_has_room(candidates, count, &selection.room_ms);
 	return selection;
 }

@@ -29,9 +29,13 @@ rest_begin(struct rest *rest, uint64_t until_ms, enum rest_reason reason)
 	uint64_t current = atomic_load_explicit(&rest->word, memory_order_relaxed);
 
 	while (word_until_ms(current) < until) {
-		if (atomic_compare_exchange_weak_explicit(&rest->word, &current, wanted, memory_order_relaxed,
+		if (!atomic_compare_exchange_weak_explicit(&rest->word, &current, wanted, memory_order_relaxed,
 			memory_order_relaxed))
-			return true;
+			continue;
+		/* After this rest the probe of an earlier one proves nothing. */
+		if (UNLIKELY(rest_probe_until_ms(rest) != 0) && rest_probe_until_ms(rest) <= until)
+			rest_end_probe(rest);
+		return true;
 	}
 	return false;
 }
@@ -54,18 +58,32 @@ rest_backoff_ms(struct rest *rest, uint64_t base_ms, uint64_t max_ms, uint64_t n
 	return failures == 0 ? rest_ms : rest_ms - random % (rest_ms / 8 + 1);
 }
 
+static enum availability
+availability_of(const struct rest *rest, uint64_t word, uint64_t now_ms)
+{
+	uint64_t probe_until_ms = rest_probe_until_ms(rest);
+
+	if (now_ms < word_until_ms(word))
+		return RESTING;
+	if (now_ms < probe_until_ms)
+		return PROBING;
+	if (probe_until_ms != 0 && (word & REASON_MASK) == REST_THROTTLED)
+		return AVAILABLE; /* the probe is out still, and was not refused */
+	return PROBE_DUE;
+}
+
 enum availability
 rest_availability(const struct rest *rest, uint64_t now_ms)
 {
 	uint64_t word = atomic_load_explicit(&rest->word, memory_order_relaxed);
 
-	if (LIKELY(word == 0))
-		return AVAILABLE;
-	if (now_ms < word_until_ms(word))
-		return RESTING;
-	if (now_ms < atomic_load_explicit(&rest->probe_until_ms, memory_order_relaxed))
-		return PROBING;
-	return PROBE_DUE;
+	return LIKELY(word == 0) ? AVAILABLE : availability_of(rest, word, now_ms);
+}
+
+uint64_t
+rest_probe_until_ms(const struct rest *rest)
+{
+	return atomic_load_explicit(&rest->probe_until_ms, memory_order_relaxed);
 }
 
 uint64_t
@@ -90,6 +108,8 @@ rest_take_probe(struct rest *rest, uint64_t now_ms, uint64_t lease_ms)
 
 	if (word == 0 || now_ms < word_until_ms(word))
 		return false;
+	if ((word & REASON_MASK) == REST_THROTTLED && lease > PROBE_THROTTLED_MS)
+		lease_until = now_ms + PROBE_THROTTLED_MS;
 	/* Strong, and once: who loses against another has no business to try again. */
 	return current <= now_ms &&
 	    atomic_compare_exchange_strong_explicit(&rest->probe_until_ms, &current, lease_until, memory_order_relaxed,

@@ -296,6 +296,9 @@ soonest_recovery(const struct exchange *exchange, uint64_t now_ms)
 			continue;
 		if (candidate.availability == RESTING)
 			back_ms = candidate.until_ms;
+		else if (candidate.availability == PROBING && candidate.reason == REST_THROTTLED && pair != NULL &&
+		    rest_probe_until_ms(pair) > now_ms)
+			back_ms = rest_probe_until_ms(pair);
 		else if (candidate.availability == PROBING) /* who knows */
 			back_ms = now_ms + exchange->fleet->config->cooldown.min_ms;
 		if (soonest_ms == 0 || back_ms < soonest_ms)

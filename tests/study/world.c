@@ -324,6 +324,8 @@ soonest_recovery(const struct request *request, uint64_t now_ms)
 			continue;
 		if (candidate.availability == RESTING)
 			back_ms = candidate.until_ms;
+		else if (candidate.availability == PROBING && candidate.reason == REST_THROTTLED)
+			back_ms = rest_probe_until_ms(&world.backends[i].pair);
 		else if (candidate.availability == PROBING)
 			back_ms = now_ms + hint_limits.min_ms;
 		if (soonest_ms == 0 || back_ms < soonest_ms)

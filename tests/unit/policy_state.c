@@ -62,7 +62,7 @@ one_probe_goes_first(void **state)
 	struct rest rest = { 0 };
 
 	(void)state;
-	assert_true(rest_begin(&rest, 5000, REST_THROTTLED));
+	assert_true(rest_begin(&rest, 5000, REST_SERVER_ERROR));
 	assert_int_equal(rest_availability(&rest, 4999), RESTING);
 	assert_false(rest_take_probe(&rest, 4999, 100));
 	assert_int_equal(rest_availability(&rest, 5000), PROBE_DUE);
@@ -77,6 +77,37 @@ one_probe_goes_first(void **state)
 	assert_int_equal(rest_availability(&rest, 5101), PROBE_DUE);
 	assert_true(rest_take_probe(&rest, 5101, UINT64_MAX));
 	assert_int_equal(rest_availability(&rest, UINT64_MAX - 1), PROBING);
+}
+
+/* A quota refuses at once: a probe that has not been refused by the end of its lease was let in. */
+static void
+a_slow_probe_of_a_throttled_one_opens_the_gate(void **state)
+{
+	const uint64_t end_ms = 5000 + PROBE_THROTTLED_MS;
+	struct rest rest = { 0 };
+
+	(void)state;
+	assert_true(rest_begin(&rest, 5000, REST_THROTTLED));
+	assert_int_equal(rest_probe_until_ms(&rest), 0);
+	assert_true(rest_take_probe(&rest, 5000, UINT64_MAX));
+	assert_int_equal(rest_probe_until_ms(&rest), end_ms);
+	assert_int_equal(rest_availability(&rest, end_ms - 1), PROBING);
+	assert_false(rest_take_probe(&rest, end_ms - 1, 100));
+	assert_int_equal(rest_availability(&rest, end_ms), AVAILABLE);
+	/* One of those who followed is refused: the next one goes alone again, whether the first is out still or not. */
+	assert_true(rest_begin(&rest, end_ms + 100, REST_THROTTLED));
+	assert_int_equal(rest_availability(&rest, end_ms + 99), RESTING);
+	assert_int_equal(rest_availability(&rest, end_ms + 100), PROBE_DUE);
+	assert_true(rest_take_probe(&rest, end_ms + 100, 50));
+	assert_int_equal(rest_probe_until_ms(&rest), end_ms + 150);
+	assert_true(rest_succeeded(&rest, end_ms + 120));
+	rest_end_probe(&rest);
+	assert_int_equal(rest_availability(&rest, end_ms + 120), AVAILABLE);
+	/* Shorter leases stay as they are, and a probe that ended without an answer is followed by another. */
+	assert_true(rest_begin(&rest, end_ms + 200, REST_THROTTLED));
+	assert_true(rest_take_probe(&rest, end_ms + 200, 100));
+	rest_end_probe(&rest);
+	assert_int_equal(rest_availability(&rest, end_ms + 200), PROBE_DUE);
 }
 
 static void
@@ -498,6 +529,7 @@ main(void)
 		cmocka_unit_test(a_late_short_rest_never_shortens),
 		cmocka_unit_test(a_rest_may_be_endless),
 		cmocka_unit_test(one_probe_goes_first),
+		cmocka_unit_test(a_slow_probe_of_a_throttled_one_opens_the_gate),
 		cmocka_unit_test(a_probe_that_succeeds_opens_the_gate),
 		cmocka_unit_test(a_probe_that_fails_rests_again),
 		cmocka_unit_test(success_clears_no_rest_that_runs),
