@@ -4,6 +4,7 @@ import random
 import pytest
 
 from harness import answers
+from harness.crowd import crowd
 from harness.client import Client, wait_for
 from harness.daemon import CHAT_BODY
 from harness.simulator import Simulator
@@ -61,6 +62,57 @@ def test_at_nine_tenths_of_the_quota_no_429_is_met(stage, simulator):
     assert throttled * 10 <= sample
     left = scrape(daemon).total("aoai_lb_backend_remaining_tokens", deployment="gpt-4o")
     assert 0 < left <= sum(QUOTAS.values()) // 5
+
+
+def ask_together(daemon, count, callers=8):
+    """So many requests from callers that each wait for their answer before they ask again."""
+    got = [None] * count
+
+    def work(caller):
+        with daemon.client() as client:
+            for number in range(caller, count, callers):
+                got[number] = client.call("POST", PATH, body=BODY)
+
+    crowd(callers, work)
+    return got
+
+
+def counted(simulator):
+    with Client(simulator.ports["one"]) as client:
+        tokens = client.call("POST", PATH, body=BODY).json["usage"]["prompt_tokens"] + OUTPUT_TOKENS
+    simulator.control("POST", "/reset")
+    return tokens
+
+
+def test_at_nine_tenths_of_the_quota_callers_at_once_are_all_served(stage, simulator):
+    count = sum(QUOTAS.values()) * 9 // 10 // counted(simulator)
+    daemon = stage.daemon(entries(simulator))
+    got = ask_together(daemon, count)
+    assert {answer.status for answer in got} == {200}
+    # What is in flight is counted, so that no crowd runs into a 429 that one caller would not have met.
+    assert sum(code == "429" for answer in got for _, code in answer.outcomes) <= 2
+
+
+def test_beyond_the_quota_all_of_it_is_served_and_the_hints_are_true(stage):
+    window = {"requests_per_minute": 1_000_000, "token_window_ms": 50_000, "completion_tokens": 4}
+    simulator = Simulator({name: {"gpt-4o": {"tokens_per_minute": quota * 12 // 10, **window}}
+                           for name, quota in QUOTAS.items()})
+    try:
+        tokens = counted(simulator)
+        possible = sum(quota // tokens for quota in QUOTAS.values())
+        daemon = stage.daemon(entries(simulator))
+        got = ask_together(daemon, possible * 12 // 10)
+        assert sum(answer.status == 200 for answer in got) == possible
+        assert {answer.status for answer in got} == {200, 429}
+        # The backends say when they are back, and asking them costs no tokens.
+        said = int(daemon.chat(max_tokens=OUTPUT_TOKENS).header("retry-after-ms"))
+        true = []
+        for name in QUOTAS:
+            with Client(simulator.ports[name]) as client:
+                true.append(int(client.call("POST", PATH, body=BODY).header("retry-after-ms")))
+        assert abs(said - min(true)) <= min(true) // 10
+    finally:
+        simulator.close()
 
 
 def test_the_short_waits_of_a_provisioned_deployment_reach_nobody(stage):
