@@ -184,7 +184,7 @@ reach(uint32_t index, uint64_t now_ms)
 
 /* ---- the balancer ------------------------------------------------------------------------------------------------ */
 
-static void next(uint32_t request, uint64_t now_ms);
+static void next(uint32_t index, uint64_t now_ms);
 
 static uint64_t
 estimate(const struct backend *backend, const struct call *call)

@@ -209,7 +209,7 @@ def start_balancer(build, ports, directory):
     process = subprocess.Popen([build / "aoai-lb", "--config", path], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
                                env=clean_environment())
     for line in process.stdout:
-        found = re.search(rb"istening on \S*?127\.0\.0\.1:(\d+)", line)
+        found = re.search(rb"listening on \S*?127\.0\.0\.1:(\d+)", line.lower())
         if found and b"admin" not in line.lower():
             os.set_blocking(process.stdout.fileno(), False)
             return process, int(found[1])
