@@ -335,6 +335,37 @@ estimates_learn(void **state)
 	CHECK("one odd usage does not spoil it", headroom_estimate(&room, 4000, 50) < 2500);
 }
 
+/* A ratio is kept within a token in 16 bytes and a token a byte; nothing teaches nothing. */
+static const struct {
+	const char *behaviour;
+	uint64_t bytes, prompt, completion; /* learned */
+	uint64_t want_prompt, want_whole;   /* estimated: 16 KiB with a limit of 1, and without one */
+} lessons[] = {
+	{ "nothing learned", 0, 0, 0, 4097, 4096 },
+	{ "no bytes", 0, 100, 0, 4097, 4096 },
+	{ "no tokens", 100, 0, 0, 4097, 4096 },
+	{ "as few as there may be", 16000, 1000, 0, 1025, 1024 },
+	{ "fewer than that", 16000, 1, 0, 1025, 1024 },
+	{ "a token a byte", 1000, 1000, 0, 16385, 16384 },
+	{ "more than that", 1000, 1000000, 0, 16385, 16384 },
+	{ "more than a word holds", 1000, UINT64_MAX, 0, 4097, 4096 },
+	{ "an answer alone", 0, 0, 300, 4097, 4396 },
+	{ "an answer that no word holds", 0, 0, UINT64_MAX, 4097, 4096 },
+};
+
+static void
+lessons_are_bounded(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(lessons); i++) {
+		struct headroom room = { 0 };
+
+		headroom_learn(&room, lessons[i].bytes, lessons[i].prompt, lessons[i].completion);
+		CHECK_NUMBER(lessons[i].behaviour, headroom_estimate(&room, 16384, 1), lessons[i].want_prompt);
+		CHECK_NUMBER(lessons[i].behaviour, headroom_estimate(&room, 16384, 0), lessons[i].want_whole);
+	}
+}
+
 #define AT "{\"messages\":[{\"role\":\"user\",\"content\":\"max_tokens 9 \\\"max_tokens\\\":9\"}],"
 
 static const struct {
@@ -419,6 +450,7 @@ main(void)
 		cmocka_unit_test(a_provisioned_deployment_is_learned),
 		cmocka_unit_test(older_news_of_a_utilisation_is_no_news),
 		cmocka_unit_test(estimates_learn),
+		cmocka_unit_test(lessons_are_bounded),
 		cmocka_unit_test(bodies_tell_their_size),
 		cmocka_unit_test(long_bodies_are_read_at_their_ends),
 	};
