@@ -1,5 +1,6 @@
 """What is known of quotas is used before a 429 says it, and what waits for one is bounded and counted."""
 import random
+import time
 
 import pytest
 
@@ -126,6 +127,36 @@ def test_the_short_waits_of_a_provisioned_deployment_reach_nobody(stage):
         assert 0 < scrape(daemon).total("aoai_lb_backend_utilization_ratio", deployment="gpt-4o") < 10
     finally:
         simulator.close()
+
+
+# ---- room that comes back soon is waited for
+
+@pytest.mark.parametrize("hold_ms, waits", [(20_000, True), (300, False), (0, False)])
+def test_who_has_no_room_soon_has_some_and_is_not_asked_before(stage, hold_ms, waits):
+    news = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "2")]
+    backend = stage.backend(default=answers.ok(headers=news))
+    daemon = stage.daemon([backend], retry={"hold_ms": hold_ms})
+    begun = time.monotonic()
+    got = [daemon.chat() for _ in range(2)]
+    passed = time.monotonic() - begun
+    assert [answer.outcomes for answer in got] == [[("one", "200")]] * 2
+    if waits:
+        assert passed > 1.9
+    else:
+        assert len(backend.requests) == 2
+
+
+def test_a_large_request_that_waits_for_room_keeps_no_small_one_waiting(stage):
+    news = [("x-ratelimit-remaining-tokens", "1000"), ("x-ratelimit-reset-tokens", "15")]
+    backend = stage.backend(default=answers.ok(headers=news))
+    daemon = stage.daemon([backend], workers=1, retry={"hold_ms": 20_000})
+    assert daemon.chat().status == 200
+    large = daemon.open_chat(daemon.client(), max_tokens=5000)
+    wait_for(lambda: held(daemon) == 1, what="the large one's waiting")
+    assert daemon.chat(max_tokens=5).status == 200
+    assert held(daemon) == 1
+    large.reset()
+    wait_for(lambda: held(daemon) == 0, what="the end of the wait")
 
 
 # ---- what waits is counted, and bounded
