@@ -224,9 +224,9 @@ static const struct field config_rows[] = {
 	    "after "
 	    "the request was sent."),
 	TIME("retry.hold_ms", hold_ms, 1000, 0,
-	    "How long a request may wait when all of its backends are throttled and one of them is back by then; 0: it "
-	    "is "
-	    "answered with 429 at once."),
+	    "How long a request may wait when all of its backends are throttled, or have told that they have no room "
+	    "for "
+	    "it, and one of them is back by then; 0: it does not wait."),
 	SIZE("retry.max_body_bytes", max_body_bytes, 32U * MIB, KIB, GIB,
 	    "The longest request body that is kept so that it can be sent again."),
 	TIME("timeouts.connect_ms", timeouts.connect_ms, 5000, 1,
