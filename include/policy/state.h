@@ -20,6 +20,7 @@
 #include "base/compiler.h"
 #include "base/slice.h"
 #include "policy/headroom.h"
+#include "policy/ramp.h"
 
 /* Why something rests. */
 enum rest_reason {
@@ -50,6 +51,7 @@ struct rest {
 	_Atomic uint32_t in_flight;         /* attempts under way */
 	_Atomic uint32_t hint_source;       /* enum hint_source of the current rest, for the status page */
 	_Atomic uint32_t failures;          /* rests for errors in a row, without a success between them */
+	struct ramp ramp;                   /* how those who waited for its end come back */
 };
 
 /* Lets it rest until until_ms, or longer if it already does. Returns true when the end moved. */
@@ -74,6 +76,11 @@ void rest_end_probe(struct rest *rest);
 /* An attempt went well: a rest that has run out is forgotten; one that somebody began meanwhile stays. Returns true when
  * it was resting and is available again. */
 bool rest_succeeded(struct rest *rest, uint64_t now_ms);
+
+/* A good answer has begun, or a 429 would have come by now: a rest for want of quota that has run out is forgotten, any
+ * other stays, and so do the failures in a row, until the answer proves to be one. Returns true when it was resting and is
+ * available again. */
+bool rest_admitted(struct rest *rest, uint64_t now_ms);
 
 /* The cause is gone: ends a rest that was begun for that reason; any other stays. Returns true when it did. */
 bool rest_forgive(struct rest *rest, enum rest_reason reason);

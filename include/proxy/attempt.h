@@ -20,6 +20,7 @@
 #include "net/worker.h"
 #include "policy/headroom.h"
 #include "policy/hint.h"
+#include "policy/ramp.h"
 #include "policy/retry.h"
 #include "proxy/fleet.h"
 
@@ -52,6 +53,7 @@ struct attempt {
 	struct headroom *room; /* of the pair; NULL without one */
 	struct headroom_ticket ticket;
 	bool probes_pair, probes_whole;
+	ramp_ticket ramped; /* it went while the pair is just coming back, and may yet be refused; 0: neither */
 	bool settled; /* counters and probes have been given back */
 	enum attempt_phase phase;
 	struct upstream *upstream;

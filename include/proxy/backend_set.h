@@ -25,4 +25,19 @@ set_add(uint64_t *set, size_t backend)
 	set[backend / 64] |= UINT64_C(1) << (backend % 64);
 }
 
+static inline void
+set_remove(uint64_t *set, size_t backend)
+{
+	set[backend / 64] &= ~(UINT64_C(1) << (backend % 64));
+}
+
+static inline bool
+set_is_empty(const uint64_t *set)
+{
+	for (size_t i = 0; i < SET_WORDS; i++)
+		if (set[i] != 0)
+			return false;
+	return true;
+}
+
 #endif

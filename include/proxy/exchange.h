@@ -181,6 +181,10 @@ struct throttle_end {
 bool exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, struct throttle_end *out) MUST_CHECK;
 /* Whether a backend would take it now, were it chosen again, and has room as far as is known. */
 bool exchange_can_go(const struct exchange *exchange, uint64_t now_ms);
+/* Whether a backend takes such requests as they come: it is not just coming back from a rest. */
+bool exchange_flows(const struct exchange *exchange, uint64_t now_ms);
+/* It has failed on a backend, other than by being throttled. */
+bool exchange_has_failed(const struct exchange *exchange);
 /* What holds for others of the same deployment may not hold for it: it is pinned, has failed on some backends already, or
  * waits for room for one of its size. */
 bool exchange_is_particular(const struct exchange *exchange);

@@ -123,6 +123,18 @@ rest_end_probe(struct rest *rest)
 	atomic_store_explicit(&rest->probe_until_ms, 0, memory_order_relaxed);
 }
 
+/* Forgets a rest that has run out by now_ms, where its word is current. */
+static bool
+forget(struct rest *rest, uint64_t current, uint64_t now_ms)
+{
+	while (current != 0 && word_until_ms(current) <= now_ms) {
+		if (atomic_compare_exchange_weak_explicit(&rest->word, &current, 0, memory_order_relaxed,
+			memory_order_relaxed))
+			return true;
+	}
+	return false;
+}
+
 bool
 rest_succeeded(struct rest *rest, uint64_t now_ms)
 {
@@ -131,12 +143,15 @@ rest_succeeded(struct rest *rest, uint64_t now_ms)
 	if (UNLIKELY(atomic_load_explicit(&rest->failures, memory_order_relaxed) != 0) &&
 	    word_until_ms(current) <= now_ms)
 		atomic_store_explicit(&rest->failures, 0, memory_order_relaxed);
-	while (current != 0 && word_until_ms(current) <= now_ms) {
-		if (atomic_compare_exchange_weak_explicit(&rest->word, &current, 0, memory_order_relaxed,
-			memory_order_relaxed))
-			return true;
-	}
-	return false;
+	return forget(rest, current, now_ms);
+}
+
+bool
+rest_admitted(struct rest *rest, uint64_t now_ms)
+{
+	uint64_t current = atomic_load_explicit(&rest->word, memory_order_relaxed);
+
+	return (current & REASON_MASK) == REST_THROTTLED && forget(rest, current, now_ms);
 }
 
 bool

@@ -86,6 +86,22 @@ give_probes_back(struct attempt *attempt)
 	hold_wake(attempt->worker);
 }
 
+/* Whether the backend takes it is known, as far as it will ever be: the next ones may go. */
+static void
+settle_ramp(struct attempt *attempt, bool taken, bool is_silent)
+{
+	ramp_ticket ticket = attempt->ramped;
+
+	if (LIKELY(ticket == 0))
+		return;
+	attempt->ramped = 0;
+	if (taken)
+		ramp_taken(&attempt->pair->ramp, ticket, is_silent);
+	else
+		ramp_left(&attempt->pair->ramp, ticket);
+	hold_wake(attempt->worker);
+}
+
 void
 attempt_succeeded(struct attempt *attempt, uint64_t now_ms)
 {
@@ -98,7 +114,44 @@ attempt_succeeded(struct attempt *attempt, uint64_t now_ms)
 		access_available(attempt, false);
 	if (UNLIKELY(whole_is_back || pair_is_back)) /* perhaps before its probe has ended */
 		hold_wake(attempt->worker);
+	settle_ramp(attempt, true, false);
 	give_probes_back(attempt);
+}
+
+/* The head of a good event stream: the backend is there and has taken the request. Whether its answer is one is another
+ * question: rests for errors go on until attempt_succeeded(), but somebody else may probe. */
+static void
+stream_began(struct attempt *attempt, uint64_t now_ms)
+{
+	if (rest_succeeded(&attempt->via->state->whole, now_ms))
+		access_available(attempt, true);
+	if (attempt->pair != NULL && rest_admitted(attempt->pair, now_ms))
+		access_available(attempt, false);
+	settle_ramp(attempt, true, false);
+	give_probes_back(attempt);
+}
+
+/* Its refusal would end what others wait for: it may be the probe of a throttled backend. A 429 comes at once, where an
+ * answer can take minutes to be made. */
+static bool
+may_be_refused(const struct attempt *attempt)
+{
+	return attempt->ramped != 0 || (attempt->probes_pair && rest_reason(attempt->pair) == REST_THROTTLED);
+}
+
+/* No 429 has come for so long that none will. */
+static void
+silent(struct attempt *attempt, uint64_t now_ms)
+{
+	settle_ramp(attempt, true, true);
+	if (attempt->probes_pair && rest_reason(attempt->pair) == REST_THROTTLED) {
+		if (rest_admitted(attempt->pair, now_ms))
+			access_available(attempt, false);
+		rest_end_probe(attempt->pair);
+		attempt->probes_pair = false;
+		hold_wake(attempt->worker);
+	}
+	attempt_watch(attempt, now_ms);
 }
 
 /* From now on the request counts as one that takes room. */
@@ -141,6 +194,7 @@ attempt_end(struct attempt *attempt, bool reuse, uint64_t now_ms)
 	timer_clear(attempt->worker->wheel, &attempt->timer);
 	if (attempt->via->identity != NULL)
 		token_forget(attempt);
+	settle_ramp(attempt, false, false);
 	give_probes_back(attempt);
 	measure_attempt_length(attempt, now_ms);
 	settle_room(attempt);
@@ -193,6 +247,9 @@ next_deadline(const struct attempt *attempt)
 		return deadline_ms;
 	case ATTEMPT_SENDING:
 	case ATTEMPT_AWAITING:
+		if (UNLIKELY(may_be_refused(attempt)))
+			deadline_ms =
+			    sooner(deadline_ms, attempt->request_done_ms, ramp_patience_ms(&attempt->pair->ramp));
 		return sooner(deadline_ms, attempt->request_done_ms, timeouts->response_ms);
 	case ATTEMPT_BODY:
 		break;
@@ -278,6 +335,9 @@ on_timer(void *owner, uint64_t now_ms)
 		body_deadline(attempt, now_ms);
 	else if (is_over(attempt->request_done_ms, timeouts->response_ms, now_ms))
 		fail(attempt, OUTCOME_TIMEOUT, "no answer within response_ms", now_ms);
+	else if (may_be_refused(attempt) &&
+	    is_over(attempt->request_done_ms, ramp_patience_ms(&attempt->pair->ramp), now_ms))
+		silent(attempt, now_ms);
 	else
 		attempt_watch(attempt, now_ms);
 }
@@ -582,8 +642,10 @@ attempt_begin(struct exchange *exchange, size_t backend, bool probes_pair, bool 
 	if (attempt->pair != NULL)
 		book_room(attempt, number, now_ms);
 	rest_attempt_began(&attempt->via->state->whole);
-	if (attempt->pair != NULL)
+	if (attempt->pair != NULL) {
 		rest_attempt_began(attempt->pair);
+		attempt->ramped = ramp_enter(&attempt->pair->ramp);
+	}
 	write_head(attempt);
 	if (attempt->via->identity == NULL || token_obtain(attempt, now_ms))
 		attempt_connect(attempt, now_ms);
@@ -726,6 +788,8 @@ take_head(struct attempt *attempt, const struct response_head *head, size_t head
 		    attempt->exchange->fleet->config->cooldown.max_ms);
 	if (attempt->mode == MODE_WHOLE)
 		attempt_succeeded(attempt, now_ms);
+	else if (attempt->mode == MODE_EVENTS)
+		stream_began(attempt, now_ms);
 	if (head->content_length == NO_CONTENT_LENGTH && !head->chunked)
 		attempt->reusable = false;
 	take_answer_body(attempt, rest, length, now_ms);

@@ -222,6 +222,12 @@ fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms,
 		tokens = headroom_estimate(room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens);
 	}
 	candidate_judge(out, whole, pair, room, tokens, now_ms);
+	/* Who waited for it goes in order: others are out, and may yet be refused. */
+	if (exchange->hold.until_ms != 0 && pair != NULL && out->availability == AVAILABLE &&
+	    !ramp_has_room(&pair->ramp)) {
+		out->availability = PROBING;
+		out->reason = REST_THROTTLED;
+	}
 	if (pair == NULL)
 		skip_if_missing(exchange, backend, now_ms, out);
 }
@@ -291,15 +297,18 @@ soonest_recovery(const struct exchange *exchange, uint64_t now_ms)
 			back_ms = room_at_ms(exchange, i, pair, now_ms);
 		if (candidate.reason == REST_CREDENTIALS || candidate.reason == REST_MISSING_DEPLOYMENT)
 			continue;
-		/* It takes requests and has failed this one all the same: nothing says when that will be otherwise. */
-		if (was_tried(exchange, i) && (candidate.availability == AVAILABLE || pair == NULL))
+		/* It takes requests and has failed this one all the same: nothing says when that will be otherwise. But
+		 * one that was throttled then, and now is not, has room again. */
+		if (was_tried(exchange, i) &&
+		    (pair == NULL || (candidate.availability == AVAILABLE && !was_throttled_by(exchange, i))))
 			continue;
 		if (candidate.availability == RESTING)
 			back_ms = candidate.until_ms;
 		else if (candidate.availability == PROBING && candidate.reason == REST_THROTTLED && pair != NULL &&
 		    rest_probe_until_ms(pair) > now_ms)
 			back_ms = rest_probe_until_ms(pair);
-		else if (candidate.availability == PROBING) /* who knows */
+		else if (candidate.availability == PROBING ||
+		    (pair != NULL && !ramp_has_room(&pair->ramp))) /* who knows */
 			back_ms = now_ms + exchange->fleet->config->cooldown.min_ms;
 		if (soonest_ms == 0 || back_ms < soonest_ms)
 			soonest_ms = back_ms;
@@ -404,7 +413,8 @@ exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, struct 
 			continue;
 		room_ms = room_at_ms(exchange, i, pair, now_ms);
 		if (rest_reason(pair) != REST_THROTTLED && of_pair != PROBING && of_whole != PROBING &&
-		    room_ms <= now_ms)
+		    room_ms <= now_ms && ramp_has_room(&pair->ramp) &&
+		    (of_pair == RESTING || !was_throttled_by(exchange, i)))
 			continue;
 		until_ms = of_pair == RESTING && rest_until_ms(pair) > room_ms ? rest_until_ms(pair) : room_ms;
 		if (until_ms < out->soonest_ms)
@@ -432,7 +442,8 @@ exchange_can_go(const struct exchange *exchange, uint64_t now_ms)
 
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
 		if (is_open(exchange, i, now_ms, &pair) && (!was_tried(exchange, i) || was_throttled_by(exchange, i)) &&
-		    room_at_ms(exchange, i, pair, now_ms) <= now_ms)
+		    room_at_ms(exchange, i, pair, now_ms) <= now_ms &&
+		    (rest_availability(pair, now_ms) == PROBE_DUE || ramp_has_room(&pair->ramp)))
 			return true;
 	}
 	return false;
@@ -451,14 +462,35 @@ is_anybody_left(const struct exchange *exchange, uint64_t now_ms)
 }
 
 bool
-exchange_is_particular(const struct exchange *exchange)
+exchange_flows(const struct exchange *exchange, uint64_t now_ms)
+{
+	enum availability of_whole, of_pair;
+	struct rest *pair;
+
+	for (size_t i = 0; i < exchange->fleet->count; i++) {
+		if (!was_tried(exchange, i) && look_at_pair(exchange, i, now_ms, &of_whole, &of_pair, &pair) &&
+		    of_whole == AVAILABLE && of_pair == AVAILABLE && ramp_is_open(&pair->ramp))
+			return true;
+	}
+	return false;
+}
+
+bool
+exchange_has_failed(const struct exchange *exchange)
 {
 	uint64_t failed = 0;
 
 	for (size_t i = 0; i < ARRAY_COUNT(exchange->tried); i++)
 		failed |= exchange->tried[i] & ~exchange->throttled_by[i];
-	/* Somebody takes requests, but has no room for one of this size. */
-	return failed != 0 || exchange->pinning.resource != PIN_UNKNOWN || is_anybody_left(exchange, clock_now_ms());
+	return failed != 0;
+}
+
+bool
+exchange_is_particular(const struct exchange *exchange)
+{
+	/* Or somebody takes requests, but has no room for one of this size. */
+	return exchange_has_failed(exchange) || exchange->pinning.resource != PIN_UNKNOWN ||
+	    is_anybody_left(exchange, clock_now_ms());
 }
 
 static bool
@@ -559,9 +591,10 @@ conclude(struct exchange *exchange, uint64_t now_ms)
 void
 exchange_hold_over(struct exchange *exchange, uint64_t now_ms)
 {
-	/* Who has not been asked yet is at last, whatever room is thought to be there. */
+	/* Who has not been asked yet is at last, whatever room is thought to be there, and so is one that would take it just
+	 * now. */
 	if (now_ms >= exchange->hold.until_ms && (exchange->tally.throttled || exchange->forced_once) &&
-	    !is_anybody_left(exchange, now_ms)) {
+	    !is_anybody_left(exchange, now_ms) && !exchange_can_go(exchange, now_ms)) {
 		conclude_now(exchange, now_ms);
 		return;
 	}
@@ -579,6 +612,16 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 	struct selection selection;
 	bool of_pair, of_whole;
 
+	switch (hold_line_up(exchange, now_ms)) {
+	case HOLD_FIRST:
+		break;
+	case HOLD_BEHIND:
+		return;
+	case HOLD_TOO_MANY:
+		exchange->tally.throttled = true;
+		conclude_now(exchange, now_ms);
+		return;
+	}
 	for (;;) {
 		if (!may_try_again(exchange, now_ms)) {
 			conclude(exchange, now_ms);
@@ -591,7 +634,7 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 		if (exchange->deployment_length == 0 && selection.index != SELECT_NONE && !selection.forced)
 			selection.index = first_in_order(candidates, count);
 		if (selection.index == SELECT_NONE) {
-			exchange->tally.throttled = exchange->tally.throttled || selection.throttled;
+			exchange->tally.throttled = selection.throttled || !set_is_empty(exchange->throttled_by);
 			conclude(exchange, now_ms);
 			return;
 		}
@@ -609,6 +652,7 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 			continue; /* another worker was faster: the states have changed */
 		explain_skipped(exchange, candidates, count, &candidates[selection.index], now_ms);
 		set_add(exchange->tried, selection.index);
+		set_remove(exchange->throttled_by, selection.index); /* what it says now counts */
 		exchange->tally.attempts++;
 		measure_failover(exchange);
 		exchange->last_label = exchange->fleet->backends[selection.index].label;
@@ -692,6 +736,7 @@ let_group_rest(const struct attempt *attempt, uint64_t until_ms, uint64_t now_ms
 		before_ms = rest_until_ms(pair);
 		if (!rest_begin(pair, until_ms, REST_THROTTLED))
 			continue;
+		ramp_restart(&pair->ramp);
 		measure_group_cooldown(exchange, i, until_ms - (before_ms > now_ms ? before_ms : now_ms));
 		atomic_store_explicit(&pair->hint_source, (uint32_t)attempt->hint.source, memory_order_relaxed);
 	}
@@ -727,6 +772,9 @@ let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms
 		    random_next(&attempt->worker->random));
 	if (verdict->reason == REST_THROTTLED)
 		let_group_rest(attempt, now_ms + rest_ms, now_ms);
+	ramp_restart(&rest->ramp);
+	if (attempt->status == 429 && attempt->request_done_ms != 0 && attempt->head_ms >= attempt->request_done_ms)
+		ramp_time_refusal(&rest->ramp, attempt->head_ms - attempt->request_done_ms);
 	if (rest_begin(rest, now_ms + rest_ms, verdict->reason)) {
 		measure_cooldown(attempt, verdict->scope == REST_BACKEND,
 		    until_ms > now_ms && until_ms < now_ms + rest_ms ? now_ms + rest_ms - until_ms : rest_ms);
@@ -793,11 +841,11 @@ exchange_attempt_failed(struct attempt *attempt, const struct outcome *outcome, 
 		measure_throttled(attempt);
 	exchange->tally.request_was_sent = exchange->tally.request_was_sent || outcome->request_sent;
 	exchange->tally.timed_out = exchange->tally.timed_out || outcome->kind == OUTCOME_TIMEOUT;
-	exchange->tally.throttled = exchange->tally.throttled || verdict.reason == REST_THROTTLED;
 	if (verdict.reason == REST_THROTTLED)
 		set_add(exchange->throttled_by, attempt->backend);
 	if (answered && outcome->asks_around && outcome->status == 404)
 		pinning_not_there(exchange, attempt->backend);
+	exchange->tally.throttled = !set_is_empty(exchange->throttled_by);
 	if (attempt->room != NULL)
 		headroom_give_back(attempt->room, &attempt->ticket);
 	exchange->tally.answered = exchange->kept.status != 0;

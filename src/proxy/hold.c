@@ -34,14 +34,22 @@ bytes_of(const struct exchange *exchange)
 	return exchange->uploading ? bytes + UPLOAD_WINDOW_BYTES + WORKER_READ_BYTES : bytes;
 }
 
-/* One that waited before has lost a race and keeps its place: the first. */
+/* In the order of tickets. One that comes back belongs near the front, any other near the end. */
 static void
-link_in(struct hold_queue *queue, struct exchange *exchange, bool first, uint64_t now_ms)
+link_in(struct hold_queue *queue, struct exchange *exchange, bool again, uint64_t now_ms)
 {
 	struct hold_place *place = &exchange->hold;
 
-	place->next = first ? queue->first : NULL;
-	place->previous = first ? NULL : queue->last;
+	place->previous = again ? NULL : queue->last;
+	place->next = again ? queue->first : NULL;
+	while (again && place->next != NULL && place->next->hold.ticket < place->ticket) {
+		place->previous = place->next;
+		place->next = place->next->hold.next;
+	}
+	while (!again && place->previous != NULL && place->previous->hold.ticket > place->ticket) {
+		place->next = place->previous;
+		place->previous = place->previous->hold.previous;
+	}
 	if (place->next != NULL)
 		place->next->hold.previous = exchange;
 	else
@@ -149,29 +157,101 @@ next_look(const struct throttle_end *end, uint64_t now_ms)
 	return look_ms > now_ms + HOLD_TURN_MS ? look_ms : now_ms + HOLD_TURN_MS;
 }
 
+static bool
+is_of_same_deployment(const struct exchange *a, const struct exchange *b)
+{
+	return a->deployment_number == b->deployment_number && a->fleet == b->fleet;
+}
+
+/* Whoever has waited has its place for good: only others may find the queue full. */
+static bool
+is_full(const struct hold_queue *queue, const struct exchange *exchange)
+{
+	uint64_t bytes = bytes_of(exchange), bytes_alike = 0;
+	unsigned alike = 0;
+
+	if (exchange->hold.until_ms != 0 || queue->count == 0)
+		return false;
+	if (queue->count >= HOLD_MAX_REQUESTS || queue->bytes + bytes > HOLD_MAX_BYTES)
+		return true;
+	for (const struct exchange *other = queue->first; other != NULL; other = other->hold.next) {
+		if (!is_of_same_deployment(other, exchange))
+			continue;
+		alike++;
+		bytes_alike += other->hold.bytes;
+	}
+	return alike >= HOLD_MAX_OF_DEPLOYMENT || bytes_alike + bytes > HOLD_MAX_BYTES_OF_DEPLOYMENT;
+}
+
+/* Until when it may wait, now or again. */
+static uint64_t
+wait_ends(const struct exchange *exchange, uint64_t now_ms)
+{
+	const struct config *config = exchange->fleet->config;
+	uint64_t until_ms = exchange->hold.until_ms != 0 ? exchange->hold.until_ms : now_ms + config->hold_ms;
+	uint64_t request_ends_ms = exchange->started_ms + config->timeouts.request_ms;
+
+	return config->timeouts.request_ms > 0 && request_ends_ms < until_ms ? request_ends_ms : until_ms;
+}
+
+static void
+enter(struct exchange *exchange, uint64_t until_ms, uint64_t look_ms, uint64_t now_ms)
+{
+	struct hold_queue *queue = queue_of(exchange);
+	bool again = exchange->hold.until_ms != 0;
+
+	exchange->hold.until_ms = until_ms;
+	link_in(queue, exchange, again, now_ms);
+	wake_at(queue, look_ms);
+	wake_at(queue, until_ms);
+}
+
 bool
 hold_enter(struct exchange *exchange, uint64_t now_ms)
 {
 	struct hold_queue *queue = queue_of(exchange);
-	const struct config *config = exchange->fleet->config;
-	bool again = exchange->hold.until_ms != 0;
-	uint64_t until_ms = again ? exchange->hold.until_ms : now_ms + config->hold_ms;
+	uint64_t until_ms = wait_ends(exchange, now_ms);
 	struct throttle_end end;
 
-	if (config->hold_ms == 0 || exchange->deployment_length == 0 || now_ms >= until_ms)
+	if (exchange->fleet->config->hold_ms == 0 || exchange->deployment_length == 0 || now_ms >= until_ms)
 		return false;
-	if (config->timeouts.request_ms > 0 && exchange->started_ms + config->timeouts.request_ms < until_ms)
-		until_ms = exchange->started_ms + config->timeouts.request_ms;
 	want_news(queue);
-	if (!exchange_throttle_ends(exchange, now_ms, &end) || end.soonest_ms >= until_ms)
+	if (!exchange_throttle_ends(exchange, now_ms, &end) || end.soonest_ms >= until_ms || is_full(queue, exchange))
 		return false;
-	if (queue->count >= HOLD_MAX_REQUESTS || queue->bytes + bytes_of(exchange) > HOLD_MAX_BYTES)
-		return false;
-	exchange->hold.until_ms = until_ms;
-	link_in(queue, exchange, again, now_ms);
-	wake_at(queue, exchange_can_go(exchange, now_ms) ? now_ms + HOLD_TURN_MS : next_look(&end, now_ms));
-	wake_at(queue, until_ms);
+	enter(exchange, until_ms, exchange_can_go(exchange, now_ms) ? now_ms + HOLD_TURN_MS : next_look(&end, now_ms),
+	    now_ms);
 	return true;
+}
+
+/* Whether somebody waits whom this one, coming later, would overtake. Of those that have failed elsewhere nobody knows what
+ * they wait for. */
+static bool
+others_wait(const struct hold_queue *queue, const struct exchange *exchange)
+{
+	for (const struct exchange *other = queue->first; other != NULL; other = other->hold.next) {
+		if (is_of_same_deployment(other, exchange) && other->pinning.resource == exchange->pinning.resource &&
+		    !exchange_has_failed(other))
+			return true;
+	}
+	return false;
+}
+
+enum hold_line
+hold_line_up(struct exchange *exchange, uint64_t now_ms)
+{
+	struct hold_queue *queue = queue_of(exchange);
+
+	if (exchange->hold.ticket != 0)
+		return HOLD_FIRST;
+	exchange->hold.ticket = ++queue->tickets;
+	if (LIKELY(queue->count == 0) || exchange->fleet->config->hold_ms == 0 || exchange->deployment_length == 0 ||
+	    !others_wait(queue, exchange))
+		return HOLD_FIRST;
+	if (is_full(queue, exchange)) /* it does not matter who goes first where all may go */
+		return exchange_flows(exchange, now_ms) ? HOLD_FIRST : HOLD_TOO_MANY;
+	want_news(queue);
+	enter(exchange, wait_ends(exchange, now_ms), now_ms + HOLD_LOOK_MS, now_ms);
+	return HOLD_BEHIND;
 }
 
 struct blocked {
