@@ -98,9 +98,12 @@ const char *rest_reason_name(enum rest_reason reason);
 /* ---- deployment names: a bounded, append-only table that gives each name a small number ----------------------- */
 
 #define DEPLOYMENT_NAME_MAX_BYTES 256
-/* Names from configurations (all that were ever loaded) and names learned from answers. */
+/* Names from configurations (all that were ever loaded) and names learned from good answers. Of the learned ones' places so
+ * many may go to names that were throttled and have not been answered otherwise: those that strangers make up may be
+ * throttled as well. */
 #define DEPLOYMENTS_CONFIGURED_MAX 2048
 #define DEPLOYMENTS_LEARNED_MAX 256
+#define DEPLOYMENTS_SUPPOSED_MAX 32
 /* The number of every name that is not in the table; shown as "other". */
 #define DEPLOYMENT_OTHER 0U
 #define DEPLOYMENTS_MAX (1 + DEPLOYMENTS_CONFIGURED_MAX + DEPLOYMENTS_LEARNED_MAX)
@@ -114,6 +117,9 @@ unsigned deployment_find(const struct deployment_table *table, struct slice name
 /* Adds a name (under a lock); the number it has, or DEPLOYMENT_OTHER when the table is full. */
 unsigned deployment_add_configured(struct deployment_table *table, struct slice name);
 unsigned deployment_learn(struct deployment_table *table, struct slice name);
+/* The same for one of which only a 429 is known: few places. deployment_learn() makes it one like any other. */
+unsigned deployment_suppose(struct deployment_table *table, struct slice name);
+bool deployment_is_supposed(const struct deployment_table *table, unsigned number);
 /* Borrowed, valid as long as the table. "other" for DEPLOYMENT_OTHER. */
 struct slice deployment_name(const struct deployment_table *table, unsigned number);
 /* Numbers in use, DEPLOYMENT_OTHER included. */

@@ -17,8 +17,8 @@
 #include "http/head.h"
 #include "net/listener.h"
 #include "net/worker.h"
-#include "policy/missing.h"
 #include "policy/pins.h"
+#include "policy/unlisted.h"
 #include "proxy/fleet.h"
 #include "proxy/hold.h"
 
@@ -41,7 +41,7 @@ struct proxy {
 	uint64_t lowered_from;          /* the limits.max_connections that was last said to be too high for nofile */
 	uint64_t reloads[2];            /* refused and taken; the main thread's own */
 	_Atomic uint32_t held_requests; /* that wait for a throttled backend */
-	struct missing_table missing;
+	struct unlisted_table unlisted; /* rests of deployments that have no number */
 	_Atomic unsigned workers_to_drain; /* of a drain: workers that have not yet emptied the backlog into clients */
 	struct pin_table *pins;            /* which resource keeps what */
 	uint64_t pin_seed;

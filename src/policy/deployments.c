@@ -13,11 +13,13 @@
 
 _Static_assert((SLOTS & (SLOTS - 1)) == 0 && SLOTS > 2 * DEPLOYMENTS_MAX, "room to spare in the hash");
 
-/* Never changes and is never freed before the table, but for learned, which only writers read. */
+enum origin { CONFIGURED, LEARNED, SUPPOSED };
+
+/* Never changes and is never freed before the table, but for origin, which writers change. */
 struct deployment {
 	uint64_t hash;
 	unsigned number;
-	bool learned;
+	_Atomic uint8_t origin; /* enum origin */
 	size_t name_length;
 	char name[];
 };
@@ -30,8 +32,7 @@ struct deployment_table {
 	_Atomic unsigned count; /* DEPLOYMENT_OTHER included */
 	uint64_t seed;
 	pthread_mutex_t lock;
-	unsigned configured; /* under the lock, like the next */
-	unsigned learned;
+	unsigned used[SUPPOSED + 1]; /* by origin; under the lock */
 };
 
 struct deployment_table *
@@ -95,23 +96,40 @@ deployment_find(const struct deployment_table *table, struct slice name)
 	return deployment ? deployment->number : DEPLOYMENT_OTHER;
 }
 
+static enum origin
+origin_of(const struct deployment *deployment)
+{
+	return (enum origin)atomic_load_explicit(&deployment->origin, memory_order_relaxed);
+}
+
+/* Under the lock. */
+static bool
+has_place(const struct deployment_table *table, enum origin origin)
+{
+	const unsigned *used = table->used;
+
+	if (origin == CONFIGURED)
+		return used[CONFIGURED] < DEPLOYMENTS_CONFIGURED_MAX;
+	return used[LEARNED] + used[SUPPOSED] < DEPLOYMENTS_LEARNED_MAX &&
+	    (origin == LEARNED || used[SUPPOSED] < DEPLOYMENTS_SUPPOSED_MAX);
+}
+
 /* Adds a deployment that is not there. Under the lock. */
 static unsigned
-append(struct deployment_table *table, struct slice name, uint64_t hash, size_t slot, bool learned)
+append(struct deployment_table *table, struct slice name, uint64_t hash, size_t slot, enum origin origin)
 {
-	unsigned *used = learned ? &table->learned : &table->configured;
 	unsigned number = atomic_load_explicit(&table->count, memory_order_relaxed);
 	struct deployment *deployment;
 
-	if (*used == (learned ? DEPLOYMENTS_LEARNED_MAX : DEPLOYMENTS_CONFIGURED_MAX))
+	if (!has_place(table, origin))
 		return DEPLOYMENT_OTHER;
 	deployment = memory_take(sizeof(*deployment) + name.length);
 	deployment->hash = hash;
 	deployment->number = number;
-	deployment->learned = learned;
+	atomic_init(&deployment->origin, (uint8_t)origin);
 	deployment->name_length = name.length;
 	memcpy(deployment->name, name.data, name.length);
-	*used += 1;
+	table->used[origin]++;
 
 	/* The name by its number before the number: whoever counts or finds it can name it. */
 	atomic_store_explicit(&table->by_number[number], deployment, memory_order_release);
@@ -120,19 +138,21 @@ append(struct deployment_table *table, struct slice name, uint64_t hash, size_t 
 	return number;
 }
 
-/* A learned name that a configuration now names gives its place among the learned back. Under the lock. */
+/* A name that turns out to be more than was known gives its place among the lesser ones back. Under the lock. */
 static void
-promote(struct deployment_table *table, struct deployment *deployment)
+promote(struct deployment_table *table, struct deployment *deployment, enum origin origin)
 {
-	if (!deployment->learned || table->configured == DEPLOYMENTS_CONFIGURED_MAX)
+	enum origin before = origin_of(deployment);
+
+	if (origin >= before || (origin == CONFIGURED && !has_place(table, CONFIGURED)))
 		return;
-	deployment->learned = false;
-	table->learned -= 1;
-	table->configured += 1;
+	table->used[before]--;
+	table->used[origin]++;
+	atomic_store_explicit(&deployment->origin, (uint8_t)origin, memory_order_relaxed);
 }
 
 static unsigned
-add(struct deployment_table *table, struct slice name, bool learned)
+add(struct deployment_table *table, struct slice name, enum origin origin)
 {
 	struct deployment *deployment;
 	unsigned number;
@@ -145,9 +165,9 @@ add(struct deployment_table *table, struct slice name, bool learned)
 
 	pthread_mutex_lock(&table->lock);
 	deployment = look_up(table, name, hash, &slot);
-	if (deployment && !learned)
-		promote(table, deployment);
-	number = deployment ? deployment->number : append(table, name, hash, slot, learned);
+	if (deployment)
+		promote(table, deployment, origin);
+	number = deployment ? deployment->number : append(table, name, hash, slot, origin);
 	pthread_mutex_unlock(&table->lock);
 	return number;
 }
@@ -155,16 +175,36 @@ add(struct deployment_table *table, struct slice name, bool learned)
 unsigned
 deployment_add_configured(struct deployment_table *table, struct slice name)
 {
-	return add(table, name, false);
+	return add(table, name, CONFIGURED);
 }
 
 unsigned
 deployment_learn(struct deployment_table *table, struct slice name)
 {
-	/* Called after every good answer: mostly the name is known, and no lock is needed to see it. */
+	/* Mostly the name is known, and no lock is needed to see it. */
 	unsigned number = deployment_find(table, name);
 
-	return number != DEPLOYMENT_OTHER ? number : add(table, name, true);
+	if (number != DEPLOYMENT_OTHER && !deployment_is_supposed(table, number))
+		return number;
+	return add(table, name, LEARNED);
+}
+
+unsigned
+deployment_suppose(struct deployment_table *table, struct slice name)
+{
+	unsigned number = deployment_find(table, name);
+
+	return number != DEPLOYMENT_OTHER ? number : add(table, name, SUPPOSED);
+}
+
+bool
+deployment_is_supposed(const struct deployment_table *table, unsigned number)
+{
+	const struct deployment *deployment = NULL;
+
+	if (number != DEPLOYMENT_OTHER && number < DEPLOYMENTS_MAX)
+		deployment = atomic_load_explicit(&table->by_number[number], memory_order_acquire);
+	return deployment != NULL && origin_of(deployment) == SUPPOSED;
 }
 
 struct slice

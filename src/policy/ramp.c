@@ -63,7 +63,7 @@ ramp_taken(struct ramp *ramp, ramp_ticket ticket, bool silent)
 
 		if (silent && allowed(step) > RAMP_SILENT_STEPS)
 			return;
-		if (step > 1 + RAMP_STEPS)
+		if (step > RAMP_STEPS)
 			step = 0;
 		if (atomic_compare_exchange_weak_explicit(&ramp->word, &word, (word & ~STEP_MASK) | step,
 			memory_order_relaxed, memory_order_relaxed))

@@ -759,7 +759,9 @@ learn_deployment(struct attempt *attempt, uint64_t now_ms)
 	struct exchange *exchange = attempt->exchange;
 	uint16_t number;
 
-	if (exchange->deployment_number != DEPLOYMENT_OTHER || exchange->deployment_length == 0)
+	if (exchange->deployment_length == 0 ||
+	    (exchange->deployment_number != DEPLOYMENT_OTHER &&
+		!deployment_is_supposed(exchange->fleet->table, exchange->deployment_number)))
 		return;
 	exchange_learn(exchange, now_ms);
 	number = fleet_serves(exchange->fleet, attempt->backend, exchange->deployment_number);

@@ -160,7 +160,7 @@ find_rests(const struct exchange *exchange, size_t backend, struct rest **whole,
 
 /* The name of a deployment that is not in the table, on one backend. */
 static uint64_t
-missing_key(const struct exchange *exchange, size_t backend)
+unlisted_key(const struct exchange *exchange, size_t backend)
 {
 	return hash_bytes(slice_of(exchange->deployment, exchange->deployment_length),
 	    (uint64_t)(uintptr_t)exchange->fleet->backends[backend].state);
@@ -175,19 +175,19 @@ room_of(const struct exchange *exchange, size_t backend, const struct rest *pair
 	return &state->rooms[pair - state->deployments];
 }
 
+/* A deployment without a number, and so without a state, may rest all the same. */
 static void
-skip_if_missing(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct candidate *out)
+judge_unlisted(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct candidate *out)
 {
-	uint64_t until_ms;
+	struct unlisted_rest rest;
 
-	if (exchange->deployment_length == 0 || out->availability == RESTING)
-		return;
-	until_ms = missing_until(&proxy_worker_of(exchange->worker)->proxy->missing, missing_key(exchange, backend));
-	if (until_ms <= now_ms)
+	if (exchange->deployment_length == 0 || out->availability == RESTING ||
+	    !unlisted_rests(&proxy_worker_of(exchange->worker)->proxy->unlisted, unlisted_key(exchange, backend),
+		now_ms, &rest))
 		return;
 	out->availability = RESTING;
-	out->reason = REST_MISSING_DEPLOYMENT;
-	out->until_ms = until_ms;
+	out->reason = rest.reason;
+	out->until_ms = rest.until_ms;
 }
 
 /* When the pair has room for the request, as far as is known: now, where it has or nothing is known. */
@@ -229,7 +229,7 @@ fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms,
 		out->reason = REST_THROTTLED;
 	}
 	if (pair == NULL)
-		skip_if_missing(exchange, backend, now_ms, out);
+		judge_unlisted(exchange, backend, now_ms, out);
 }
 
 static bool
@@ -292,6 +292,8 @@ soonest_recovery(const struct exchange *exchange, uint64_t now_ms)
 		if (pinning_forbids(exchange, i) || !find_rests(exchange, i, &whole, &pair))
 			continue;
 		candidate_judge(&candidate, whole, pair, NULL, 0, now_ms);
+		if (pair == NULL)
+			judge_unlisted(exchange, i, now_ms, &candidate);
 		if (candidate.availability == AVAILABLE && pair != NULL &&
 		    room_at_ms(exchange, i, pair, now_ms) > now_ms)
 			back_ms = room_at_ms(exchange, i, pair, now_ms);
@@ -670,41 +672,56 @@ exchange_note_attempt(struct exchange *exchange, const struct attempt *attempt, 
 	explain_attempt(&exchange->explanation, attempt_backend_name(attempt), outcome, attempt->status, rest_ms);
 }
 
-void
-exchange_learn(struct exchange *exchange, uint64_t now_ms)
+/* Its deployment has got a number: what rests under its name goes on under that. */
+static void
+take_number(struct exchange *exchange, unsigned number, uint64_t now_ms)
 {
 	struct rest *whole, *pair;
+	struct unlisted_rest rest;
 
-	exchange->deployment_number =
-	    deployment_learn(exchange->fleet->table, slice_of(exchange->deployment, exchange->deployment_length));
-	/* Who said that it does not know the name keeps its rest under the new number. */
+	exchange->deployment_number = number;
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
-		uint64_t until_ms =
-		    missing_until(&proxy_worker_of(exchange->worker)->proxy->missing, missing_key(exchange, i));
-
-		if (until_ms > now_ms && find_rests(exchange, i, &whole, &pair) && pair != NULL)
-			(void)rest_begin(pair, until_ms, REST_MISSING_DEPLOYMENT);
+		if (unlisted_rests(&proxy_worker_of(exchange->worker)->proxy->unlisted, unlisted_key(exchange, i),
+			now_ms, &rest) &&
+		    find_rests(exchange, i, &whole, &pair) && pair != NULL)
+			(void)rest_begin(pair, rest.until_ms, rest.reason);
 	}
 }
 
-/* A 429 for a name that is not in the table yet: the backend knows it, so it gets a number to rest under. */
+void
+exchange_learn(struct exchange *exchange, uint64_t now_ms)
+{
+	bool is_new = exchange->deployment_number == DEPLOYMENT_OTHER;
+	unsigned number =
+	    deployment_learn(exchange->fleet->table, slice_of(exchange->deployment, exchange->deployment_length));
+
+	if (is_new && number != DEPLOYMENT_OTHER)
+		take_number(exchange, number, now_ms);
+}
+
+/* The state that a failure is booked under. A 429 for a name that is not in the table yet: the backend may well know it, and
+ * to be waited for it needs a number. Any other failure says nothing about the name. */
 static struct rest *
 pair_to_rest(struct attempt *attempt, enum rest_reason reason, uint64_t now_ms)
 {
 	struct exchange *exchange = attempt->exchange;
 	struct rest *whole, *pair;
+	unsigned number;
 
-	if (attempt->pair != NULL || exchange->deployment_length == 0 || reason == REST_MISSING_DEPLOYMENT)
+	if (attempt->pair != NULL || exchange->deployment_length == 0 || reason != REST_THROTTLED)
 		return attempt->pair;
-	exchange_learn(exchange, now_ms);
+	number =
+	    deployment_suppose(exchange->fleet->table, slice_of(exchange->deployment, exchange->deployment_length));
+	if (number != DEPLOYMENT_OTHER)
+		take_number(exchange, number, now_ms);
 	if (!find_rests(exchange, attempt->backend, &whole, &pair))
 		return NULL;
 	return pair;
 }
 
-/* What no state can be booked for: a wait is remembered for this request's own answer, a missing deployment by its
- * name's hash for a while. */
-static void
+/* What has no state rests by its name's hash; a wait is remembered for this request's own answer as well. Returns whether
+ * anything rests. */
+static bool
 book_without_state(struct attempt *attempt, const struct verdict *verdict, uint64_t rest_ms, uint64_t now_ms)
 {
 	struct exchange *exchange = attempt->exchange;
@@ -713,9 +730,11 @@ book_without_state(struct attempt *attempt, const struct verdict *verdict, uint6
 	if (verdict->reason == REST_THROTTLED &&
 	    (exchange->throttled_until_ms == 0 || until_ms < exchange->throttled_until_ms))
 		exchange->throttled_until_ms = until_ms;
-	if (verdict->reason == REST_MISSING_DEPLOYMENT && verdict->scope == REST_PAIR)
-		missing_note(&proxy_worker_of(exchange->worker)->proxy->missing,
-		    missing_key(exchange, attempt->backend), until_ms);
+	if (verdict->scope != REST_PAIR || exchange->deployment_length == 0 || rest_ms == 0)
+		return false;
+	unlisted_begin(&proxy_worker_of(exchange->worker)->proxy->unlisted, unlisted_key(exchange, attempt->backend),
+	    until_ms, verdict->reason);
+	return true;
 }
 
 /* The others that draw on the same quota are throttled as well. */
@@ -761,8 +780,8 @@ let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms
 	else if (verdict->scope == REST_PAIR)
 		rest = pair_to_rest(attempt, verdict->reason, now_ms);
 	if (rest == NULL)
-		book_without_state(attempt, verdict, rest_ms, now_ms);
-	if (rest == NULL || rest_ms == 0)
+		return book_without_state(attempt, verdict, rest_ms, now_ms) ? rest_ms : 0;
+	if (rest_ms == 0)
 		return 0;
 	until_ms = rest_until_ms(rest);
 	/* Where the backend has not said how long, each probe that fails makes the rest longer. */

@@ -1,5 +1,6 @@
 """How long a throttled backend is left alone, and how it comes back."""
 import email.utils
+import re
 import threading
 import time
 
@@ -9,6 +10,7 @@ from harness import answers
 from harness.client import wait_for
 from harness.daemon import CHAT_BODY
 from harness.stage import in_order
+from test_admin import Admin
 
 
 def rest_after(stage, answer, **changes):
@@ -222,6 +224,38 @@ def test_an_unknown_name_is_not_asked_for_again(stage):
     assert len(first.requests) == asked
 
 
+FAILURES = {"500": answers.error(500, "500"), "reset": answers.reset(), "429": answers.wait_ms(10)}
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES.keys())
+def test_names_made_up_in_bad_times_leave_room_for_the_good_ones(stage, failure):
+    backend = stage.backend(default=failure)
+    daemon = stage.daemon([backend], workers=1)
+    with daemon.client() as client:
+        for number in range(300):
+            assert chat_on(client, f"made-up-{number}").status >= 429
+    backend.default = answers.wait_ms(30_000)
+    asked = len(backend.requests)
+    for _ in range(3):
+        got = daemon.chat()
+        assert got.status == 429
+        assert 10_000 < int(got.header("retry-after-ms")) <= 30_000
+    assert len(backend.requests) == asked + 1
+    metrics = Admin(daemon).get("/metrics").body.decode()
+    assert len(set(re.findall(r"made-up-\d+", metrics))) <= (32 if failure is FAILURES["429"] else 0)
+    backend.default = answers.ok()
+    assert daemon.chat(deployment="good").status == 200
+    assert 'deployment="good"' in Admin(daemon).get("/metrics").body.decode()
+
+
+def test_an_unknown_name_that_fails_is_left_alone_for_a_while(stage):
+    first, second = stage.backend(answers.error(500, "500")), stage.backend(answers.error(501, "501"))
+    daemon = stage.daemon(in_order(first, second))
+    assert daemon.chat().outcomes == [("one", "500"), ("two", "501")]
+    assert daemon.chat().outcomes == [("two", "200")]
+    assert len(first.requests) == 1
+
+
 # ---- its way back
 
 def test_it_comes_back_when_its_time_is_over(stage):
@@ -237,7 +271,7 @@ def test_one_probe_goes_first_and_the_rest_follow_its_success(stage):
     gate = answers.Gate()
     first = stage.backend(answers.error(500, "500"), answers.gated(gate, answers.ok()))
     second = stage.backend()
-    daemon = stage.daemon(in_order(first, second), cooldown={"server_error_ms": 200})
+    daemon = stage.daemon(in_order(first.entry(deployments={"gpt-4o": "gpt-4o"}), second), cooldown={"server_error_ms": 200})
     assert daemon.chat().header("x-aoai-lb-backend") == "two"
     time.sleep(0.3)
     with daemon.client() as probe:
@@ -255,7 +289,7 @@ def test_a_crowd_sends_one_probe_only(stage):
     gate = answers.Gate()
     first = stage.backend(answers.error(500, "500"), default=answers.gated(gate, answers.ok()))
     second = stage.backend()
-    daemon = stage.daemon(in_order(first, second), cooldown={"server_error_ms": 200})
+    daemon = stage.daemon(in_order(first.entry(deployments={"gpt-4o": "gpt-4o"}), second), cooldown={"server_error_ms": 200})
     assert daemon.chat().status == 200
     time.sleep(0.3)
     clients = [daemon.client() for _ in range(20)]
@@ -314,7 +348,7 @@ def test_a_failed_probe_costs_its_request_nothing_and_begins_a_new_rest(stage):
 
 def test_a_probe_whose_caller_leaves_lets_another_go(stage):
     first, second = stage.backend(answers.error(500, "500"), answers.hang()), stage.backend()
-    daemon = stage.daemon(in_order(first, second), cooldown={"server_error_ms": 200})
+    daemon = stage.daemon(in_order(first.entry(deployments={"gpt-4o": "gpt-4o"}), second), cooldown={"server_error_ms": 200})
     assert daemon.chat().status == 200
     time.sleep(0.3)
     probe = daemon.open_chat(daemon.client())

@@ -13,6 +13,9 @@ from test_admin import Admin, backend_of, deployment_of
 from test_metrics import scrape
 
 
+KNOWN = {"gpt-4o": "gpt-4o"}  # a deployment that has failed and never succeeded has a state if it is configured
+
+
 def held(daemon):
     return scrape(daemon).total("aoai_lb_held_requests")
 
@@ -129,7 +132,7 @@ def hold_behind_a_probe(stage, probe, waiting, workers=1):
     """A daemon whose only backend has failed and is being probed, by the first client; the others wait for that. (The probe of
     a throttled backend is not waited for as long.)"""
     backend = stage.backend(answers.error(500, "500"), *probe)
-    daemon = stage.daemon([backend], workers=workers, retry={"hold_ms": 60_000}, cooldown={"server_error_ms": 50})
+    daemon = stage.daemon([backend.entry(deployments=KNOWN)], workers=workers, retry={"hold_ms": 60_000}, cooldown={"server_error_ms": 50})
     assert daemon.chat().status == 500
     wait_for(lambda: state_of(daemon, "one", "gpt-4o") == "probing", what="the end of the rest")
     clients = [daemon.client() for _ in range(1 + waiting)]
@@ -200,7 +203,7 @@ def test_when_the_probes_caller_leaves_the_next_one_probes(stage, workers):
 def test_a_probe_after_an_error_is_waited_for_as_well(stage):
     gate = answers.Gate()
     backend = stage.backend(answers.error(500, "500"), answers.gated(gate, answers.ok()))
-    daemon = stage.daemon([backend], retry={"hold_ms": 60_000}, cooldown={"server_error_ms": 10})
+    daemon = stage.daemon([backend.entry(deployments=KNOWN)], retry={"hold_ms": 60_000}, cooldown={"server_error_ms": 10})
     assert daemon.chat().status == 500
     wait_for(lambda: state_of(daemon, "one", "gpt-4o") == "probing", what="the end of the rest")
     with daemon.client() as probe, daemon.client() as other:

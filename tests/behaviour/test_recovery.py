@@ -9,7 +9,7 @@ import pytest
 from harness import answers
 from harness.client import wait_for
 from harness.stage import in_order
-from test_hold import all_are_served, held, state_of
+from test_hold import KNOWN, all_are_served, held, state_of
 
 
 def slowly(seconds, then):
@@ -59,7 +59,7 @@ def test_a_probe_that_hangs_shuts_nobody_out(stage):
 def test_a_streams_head_ends_the_probe(stage, failure):
     gate = answers.Gate()
     first = stage.backend(failure, answers.stream(*answers.QUIET, gate, answers.HELLO, answers.STOP, answers.DONE))
-    daemon = stage.daemon(in_order(first, stage.backend()), cooldown={"server_error_ms": 50}, timeouts={"commit_ms": 60_000})
+    daemon = stage.daemon(in_order(first.entry(deployments=KNOWN), stage.backend()), cooldown={"server_error_ms": 50}, timeouts={"commit_ms": 60_000})
     assert daemon.chat().header("x-aoai-lb-backend") == "two"
     when_a_probe_is_due(daemon)
     with daemon.client() as probe:
@@ -74,7 +74,7 @@ def test_a_stream_that_fails_behind_its_head_has_not_succeeded(stage):
     """Else each of its rests would be as short as the first."""
     broken = answers.stream(answers.error_event())
     first = stage.backend(default=broken)
-    daemon = stage.daemon(in_order(first, stage.backend()), cooldown={"server_error_ms": 100})
+    daemon = stage.daemon(in_order(first.entry(deployments=KNOWN), stage.backend()), cooldown={"server_error_ms": 100})
     rests = []
     while len(rests) < 3:
         attempts = daemon.chat(stream=True).attempts
@@ -215,7 +215,8 @@ def test_the_first_keeps_its_place_when_the_queue_is_full(stage):
     probe, first_try = answers.Gate(), answers.Gate()
     backend = stage.backend(answers.error(500, "500"), answers.gated(probe, answers.error(500, "500")),
                             answers.gated(first_try, answers.wait_ms(30)))
-    daemon = stage.daemon([backend], workers=1, retry={"hold_ms": 60_000}, cooldown={"server_error_ms": 10})
+    daemon = stage.daemon([backend.entry(deployments=KNOWN)], workers=1, retry={"hold_ms": 60_000},
+                          cooldown={"server_error_ms": 10})
     assert daemon.chat().status == 500
     when_a_probe_is_due(daemon)
     prober = daemon.open_chat(daemon.client())

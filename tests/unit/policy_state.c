@@ -381,6 +381,40 @@ bounds_what_is_learned_and_configured_apart(void **state)
 	deployment_table_free(&table);
 }
 
+static void
+bounds_what_is_only_supposed(void **state)
+{
+	struct deployment_table *table = deployment_table_new();
+	char name[32];
+
+	(void)state;
+	for (unsigned i = 0; i < DEPLOYMENTS_SUPPOSED_MAX; i++)
+		assert_int_equal(deployment_suppose(table, numbered(name, sizeof(name), "supposed", i)), 1 + i);
+	assert_int_equal(deployment_suppose(table, SLICE("one-more")), DEPLOYMENT_OTHER);
+	assert_int_equal(deployment_suppose(table, SLICE("supposed-7")), 8);
+	assert_true(deployment_is_supposed(table, 8));
+	assert_false(deployment_is_supposed(table, DEPLOYMENT_OTHER));
+	assert_false(deployment_is_supposed(table, DEPLOYMENTS_MAX));
+
+	/* One that proves to be a name keeps its number and gives its place back, for good. */
+	assert_int_equal(deployment_learn(table, SLICE("supposed-7")), 8);
+	assert_false(deployment_is_supposed(table, 8));
+	assert_int_equal(deployment_suppose(table, SLICE("supposed-7")), 8);
+	assert_false(deployment_is_supposed(table, 8));
+	assert_int_equal(deployment_suppose(table, SLICE("one-more")), DEPLOYMENTS_SUPPOSED_MAX + 1);
+	assert_int_equal(deployment_add_configured(table, SLICE("supposed-8")), 9);
+	assert_int_equal(deployment_suppose(table, SLICE("two-more")), DEPLOYMENTS_SUPPOSED_MAX + 2);
+	assert_int_equal(deployment_suppose(table, SLICE("three-more")), DEPLOYMENT_OTHER);
+
+	/* Together they have the places of the learned ones, and no name is learned beyond these. */
+	for (unsigned i = 1; i < DEPLOYMENTS_LEARNED_MAX - DEPLOYMENTS_SUPPOSED_MAX; i++)
+		assert_int_not_equal(deployment_learn(table, numbered(name, sizeof(name), "learned", i)),
+		    DEPLOYMENT_OTHER);
+	assert_int_equal(deployment_learn(table, SLICE("four-more")), DEPLOYMENT_OTHER);
+	assert_int_not_equal(deployment_learn(table, SLICE("supposed-9")), DEPLOYMENT_OTHER);
+	deployment_table_free(&table);
+}
+
 static void *
 learn_names(void *context)
 {
@@ -521,6 +555,28 @@ says_what_a_rest_amounts_to(void **state)
 		assert_string_equal(rest_state_name(names[i].availability, names[i].reason), names[i].want);
 }
 
+static void
+a_good_head_ends_a_rest_for_want_of_quota_alone(void **state)
+{
+	struct rest rest = { 0 };
+
+	(void)state;
+	assert_false(rest_admitted(&rest, 100));
+	assert_true(rest_begin(&rest, 200, REST_THROTTLED));
+	assert_false(rest_admitted(&rest, 199));
+	assert_true(rest_admitted(&rest, 200));
+	assert_int_equal(rest_availability(&rest, 200), AVAILABLE);
+
+	assert_int_equal(rest_backoff_ms(&rest, 100, 10000, 200, 0), 100);
+	assert_true(rest_begin(&rest, 300, REST_SERVER_ERROR));
+	assert_false(rest_admitted(&rest, 300));
+	assert_int_equal(rest_availability(&rest, 300), PROBE_DUE);
+	/* The failures in a row go on. */
+	assert_int_equal(rest_backoff_ms(&rest, 100, 10000, 300, 0), 200);
+	assert_true(rest_succeeded(&rest, 300));
+	assert_int_equal(rest_backoff_ms(&rest, 100, 10000, 300, 0), 100);
+}
+
 int
 main(void)
 {
@@ -541,6 +597,8 @@ main(void)
 		cmocka_unit_test(gives_each_name_a_number),
 		cmocka_unit_test(refuses_names_that_do_not_fit),
 		cmocka_unit_test(bounds_what_is_learned_and_configured_apart),
+		cmocka_unit_test(bounds_what_is_only_supposed),
+		cmocka_unit_test(a_good_head_ends_a_rest_for_want_of_quota_alone),
 		cmocka_unit_test(many_learn_at_once),
 		cmocka_unit_test(a_state_begins_clean_and_aligned),
 		cmocka_unit_test(many_share_a_state),
