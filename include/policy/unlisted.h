@@ -2,9 +2,9 @@
  *
  * A name gets a state of its own (policy/state.h) once an answer has shown that it is one; strangers can make up any number
  * of others. But asking a backend again and again for a name that it does not know, or has just failed on, helps nobody. A
- * small table of hashes remembers such rests for a while; a newer one displaces an older one in its place, so it never
- * grows. No probe goes first when one is over. Shared by all workers without locks: an entry that two of them write at once
- * may be forgotten or last as long as the other's, which costs one request to a backend. Pure: time is a parameter.
+ * small table of hashes remembers such rests for a while; a newer one displaces the one of a few that is over first, so it
+ * never grows. No probe goes first when one is over. Shared by all workers without locks: an entry that two of them write at
+ * once may be forgotten or last as long as the other's, which costs one request to a backend. Pure: time is a parameter.
  */
 #ifndef POLICY_UNLISTED_H
 #define POLICY_UNLISTED_H
@@ -16,13 +16,17 @@
 #include "base/compiler.h"
 #include "policy/state.h"
 
-#define UNLISTED_ENTRIES 1024U
+/* Each hash has so many places to choose from: one name's rests on a few backends do not displace each other. */
+#define UNLISTED_PLACES 4U
+#define UNLISTED_ROWS 256U
+
+struct unlisted_entry {
+	_Atomic uint64_t key;
+	_Atomic uint64_t word; /* end of the rest in ms << 8 | reason */
+};
 
 struct unlisted_table {
-	struct {
-		_Atomic uint64_t key;
-		_Atomic uint64_t word; /* end of the rest in ms << 8 | reason */
-	} entries[UNLISTED_ENTRIES];
+	struct unlisted_entry rows[UNLISTED_ROWS][UNLISTED_PLACES];
 };
 
 struct unlisted_rest {

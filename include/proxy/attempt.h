@@ -54,7 +54,7 @@ struct attempt {
 	struct headroom_ticket ticket;
 	bool probes_pair, probes_whole;
 	ramp_ticket ramped; /* it went while the pair is just coming back, and may yet be refused; 0: neither */
-	bool settled; /* counters and probes have been given back */
+	bool settled;       /* counters and probes have been given back */
 	enum attempt_phase phase;
 	struct upstream *upstream;
 	uint64_t started_ms;

@@ -38,10 +38,10 @@ struct proxy {
 	_Atomic uint64_t growing_bytes;  /* of them, by chunked bodies that still come: they hold some and want more */
 	_Atomic bool grower_taken;       /* one of these goes on though growing_bytes is at its limit */
 	_Atomic uint32_t requests_in_flight;
-	uint64_t lowered_from;          /* the limits.max_connections that was last said to be too high for nofile */
-	uint64_t reloads[2];            /* refused and taken; the main thread's own */
-	_Atomic uint32_t held_requests; /* that wait for a throttled backend */
-	struct unlisted_table unlisted; /* rests of deployments that have no number */
+	uint64_t lowered_from;             /* the limits.max_connections that was last said to be too high for nofile */
+	uint64_t reloads[2];               /* refused and taken; the main thread's own */
+	_Atomic uint32_t held_requests;    /* that wait for a throttled backend */
+	struct unlisted_table unlisted;    /* rests of deployments that have no number */
 	_Atomic unsigned workers_to_drain; /* of a drain: workers that have not yet emptied the backlog into clients */
 	struct pin_table *pins;            /* which resource keeps what */
 	uint64_t pin_seed;

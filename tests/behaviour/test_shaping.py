@@ -176,12 +176,19 @@ def test_held_requests_are_counted_and_end_with_their_callers(stage):
     assert scrape(daemon).total("aoai_lb_client_disconnects_total") == 3
 
 
-def test_no_more_than_256_wait_on_a_worker(stage):
-    backend = stage.backend(default=answers.wait_ms(50_000))
-    daemon = stage.daemon([backend], workers=1, retry={"hold_ms": 60_000})
+def test_no_more_than_256_wait_for_a_deployment_on_a_worker(stage):
+    """And others can still wait for theirs."""
+    short = iter([answers.wait_ms(200), answers.ok()])
+
+    def speak(exchange):
+        (answers.wait_ms(50_000) if "/gpt-4o/" in exchange.request.path else next(short))(exchange)
+
+    daemon = stage.daemon([stage.backend(default=speak)], workers=1, retry={"hold_ms": 60_000})
     clients = [daemon.open_chat(daemon.client()) for _ in range(256)]
     wait_for(lambda: held(daemon) == 256, what="256 that wait")
     assert daemon.chat().status == 429
+    got = daemon.chat(deployment="gpt-4o-mini")
+    assert got.outcomes == [("one", "429"), ("one", "200")]
     for client in clients:
         client.reset()
 

@@ -55,15 +55,32 @@ each_rests_for_its_own_reason_until_its_time_is_over(void **state)
 }
 
 static void
-a_newer_rest_displaces_the_one_in_its_place(void **state)
+a_newer_rest_displaces_the_one_that_is_over_first(void **state)
 {
 	struct unlisted_rest rest;
 
 	(void)state;
-	unlisted_begin(&table, 42, 1000, REST_SERVER_ERROR);
-	unlisted_begin(&table, 42 + UNLISTED_ENTRIES, 2000, REST_THROTTLED);
-	assert_false(unlisted_rests(&table, 42, 0, &rest));
-	expect(42 + UNLISTED_ENTRIES, 0, 2000, REST_THROTTLED);
+	for (uint64_t i = 0; i < UNLISTED_PLACES; i++)
+		unlisted_begin(&table, 42 + i * UNLISTED_ROWS, i == 2 ? 500 : 1000 + i, REST_SERVER_ERROR);
+	for (uint64_t i = 0; i < UNLISTED_PLACES; i++)
+		expect(42 + i * UNLISTED_ROWS, 0, i == 2 ? 500 : 1000 + i, REST_SERVER_ERROR);
+	unlisted_begin(&table, 42 + 9 * UNLISTED_ROWS, 2000, REST_THROTTLED);
+	expect(42 + 9 * UNLISTED_ROWS, 0, 2000, REST_THROTTLED);
+	assert_false(unlisted_rests(&table, 42 + 2 * UNLISTED_ROWS, 0, &rest));
+	expect(42, 0, 1000, REST_SERVER_ERROR);
+}
+
+static void
+a_rest_that_begins_anew_takes_no_second_place(void **state)
+{
+	(void)state;
+	for (uint64_t i = 0; i < UNLISTED_PLACES; i++)
+		unlisted_begin(&table, 42 + i * UNLISTED_ROWS, 1000 + i, REST_SERVER_ERROR);
+	for (uint64_t until_ms = 2000; until_ms < 2010; until_ms++)
+		unlisted_begin(&table, 42 + 3 * UNLISTED_ROWS, until_ms, REST_THROTTLED);
+	for (uint64_t i = 0; i < 3; i++)
+		expect(42 + i * UNLISTED_ROWS, 0, 1000 + i, REST_SERVER_ERROR);
+	expect(42 + 3 * UNLISTED_ROWS, 0, 2009, REST_THROTTLED);
 }
 
 int
@@ -72,7 +89,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(nothing_rests_at_first, empty),
 		cmocka_unit_test_setup(each_rests_for_its_own_reason_until_its_time_is_over, empty),
-		cmocka_unit_test_setup(a_newer_rest_displaces_the_one_in_its_place, empty),
+		cmocka_unit_test_setup(a_newer_rest_displaces_the_one_that_is_over_first, empty),
+		cmocka_unit_test_setup(a_rest_that_begins_anew_takes_no_second_place, empty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
