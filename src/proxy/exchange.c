@@ -719,10 +719,11 @@ pair_to_rest(struct attempt *attempt, enum rest_reason reason, uint64_t now_ms)
 	return pair;
 }
 
-/* What has no state rests by its name's hash; a wait is remembered for this request's own answer as well. Returns whether
- * anything rests. */
-static bool
-book_without_state(struct attempt *attempt, const struct verdict *verdict, uint64_t rest_ms, uint64_t now_ms)
+/* What has no state rests by its name's hash; a wait is remembered for this request's own answer as well. Returns for how
+ * long, in ms. */
+static uint64_t
+rest_without_state(struct attempt *attempt, const struct verdict *verdict, uint64_t rest_ms, const char *source,
+    uint64_t now_ms)
 {
 	struct exchange *exchange = attempt->exchange;
 	uint64_t until_ms = now_ms + rest_ms;
@@ -731,10 +732,15 @@ book_without_state(struct attempt *attempt, const struct verdict *verdict, uint6
 	    (exchange->throttled_until_ms == 0 || until_ms < exchange->throttled_until_ms))
 		exchange->throttled_until_ms = until_ms;
 	if (verdict->scope != REST_PAIR || exchange->deployment_length == 0 || rest_ms == 0)
-		return false;
+		return 0;
 	unlisted_begin(&proxy_worker_of(exchange->worker)->proxy->unlisted, unlisted_key(exchange, attempt->backend),
 	    until_ms, verdict->reason);
-	return true;
+	/* A name that nobody knows is the caller's affair. */
+	if (verdict->reason == REST_MISSING_DEPLOYMENT)
+		return rest_ms;
+	measure_cooldown(attempt, false, rest_ms);
+	access_resting(attempt, false, verdict->reason, rest_ms, source);
+	return rest_ms;
 }
 
 /* The others that draw on the same quota are throttled as well. */
@@ -780,7 +786,7 @@ let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms
 	else if (verdict->scope == REST_PAIR)
 		rest = pair_to_rest(attempt, verdict->reason, now_ms);
 	if (rest == NULL)
-		return book_without_state(attempt, verdict, rest_ms, now_ms) ? rest_ms : 0;
+		return rest_without_state(attempt, verdict, rest_ms, source, now_ms);
 	if (rest_ms == 0)
 		return 0;
 	until_ms = rest_until_ms(rest);
