@@ -18,9 +18,10 @@
 #include "config/config.h"
 
 /* Backends that were passed over are named until the line is so long; attempts (a held request may make many) until it is
- * four times as long. What succeeded is named in any case. */
+ * twice as long. What succeeded is named in any case. Proxies in front want an answer's whole head in 4 KiB (nginx's
+ * proxy_buffer_size), or call it a bad gateway. */
 #define EXPLAIN_SKIPS_MAX_BYTES 1024U
-#define EXPLAIN_ATTEMPTS_MAX_BYTES 4096U
+#define EXPLAIN_ATTEMPTS_MAX_BYTES 2048U
 
 struct explanation {
 	struct buffer text;
