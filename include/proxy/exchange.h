@@ -183,11 +183,11 @@ bool exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, st
 bool exchange_can_go(const struct exchange *exchange, uint64_t now_ms);
 /* Whether a backend takes such requests as they come: it is not just coming back from a rest. */
 bool exchange_flows(const struct exchange *exchange, uint64_t now_ms);
-/* It has failed on a backend, other than by being throttled. */
-bool exchange_has_failed(const struct exchange *exchange);
-/* What holds for others of the same deployment may not hold for it: it is pinned, has failed on some backends already, or
- * waits for room for one of its size. */
-bool exchange_is_particular(const struct exchange *exchange);
+/* What it waits for says nothing about others: it has failed on a backend, other than by being throttled, or somebody takes
+ * requests, but has no room for one of its size. */
+bool exchange_is_alone(const struct exchange *exchange, uint64_t now_ms);
+/* What holds for others of the same deployment may not hold for it: it is alone so, or pinned. */
+bool exchange_is_particular(const struct exchange *exchange, uint64_t now_ms);
 /* It was held and has left the queue: the next attempt, or the refusal. */
 void exchange_hold_over(struct exchange *exchange, uint64_t now_ms);
 

@@ -358,7 +358,8 @@ is_open(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct
 	enum availability of_whole, of_pair;
 
 	return look_at_pair(exchange, backend, now_ms, &of_whole, &of_pair, pair) &&
-	    (of_whole == AVAILABLE || of_whole == PROBE_DUE) && (of_pair == AVAILABLE || of_pair == PROBE_DUE);
+	    (of_whole == AVAILABLE || of_whole == PROBE_DUE) &&
+	    (of_pair == PROBE_DUE || (of_pair == AVAILABLE && ramp_has_room(&(*pair)->ramp)));
 }
 
 bool
@@ -368,8 +369,7 @@ exchange_can_go(const struct exchange *exchange, uint64_t now_ms)
 
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
 		if (is_open(exchange, i, now_ms, &pair) && (!was_tried(exchange, i) || was_throttled_by(exchange, i)) &&
-		    room_at_ms(exchange, i, pair, now_ms) <= now_ms &&
-		    (rest_availability(pair, now_ms) == PROBE_DUE || ramp_has_room(&pair->ramp)))
+		    room_at_ms(exchange, i, pair, now_ms) <= now_ms)
 			return true;
 	}
 	return false;
@@ -402,21 +402,19 @@ exchange_flows(const struct exchange *exchange, uint64_t now_ms)
 }
 
 bool
-exchange_has_failed(const struct exchange *exchange)
+exchange_is_alone(const struct exchange *exchange, uint64_t now_ms)
 {
 	uint64_t failed = 0;
 
 	for (size_t i = 0; i < ARRAY_COUNT(exchange->tried); i++)
 		failed |= exchange->tried[i] & ~exchange->throttled_by[i];
-	return failed != 0;
+	return failed != 0 || is_anybody_left(exchange, now_ms);
 }
 
 bool
-exchange_is_particular(const struct exchange *exchange)
+exchange_is_particular(const struct exchange *exchange, uint64_t now_ms)
 {
-	/* Or somebody takes requests, but has no room for one of this size. */
-	return exchange_has_failed(exchange) || exchange->pinning.resource != PIN_UNKNOWN ||
-	    is_anybody_left(exchange, clock_now_ms());
+	return exchange->pinning.resource != PIN_UNKNOWN || exchange_is_alone(exchange, now_ms);
 }
 
 static bool

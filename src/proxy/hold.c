@@ -223,14 +223,13 @@ hold_enter(struct exchange *exchange, uint64_t now_ms)
 	return true;
 }
 
-/* Whether somebody waits whom this one, coming later, would overtake. Of those that have failed elsewhere nobody knows what
- * they wait for. */
+/* Whether somebody waits for the same whom this one, coming later, would overtake. */
 static bool
-others_wait(const struct hold_queue *queue, const struct exchange *exchange)
+others_wait(const struct hold_queue *queue, const struct exchange *exchange, uint64_t now_ms)
 {
 	for (const struct exchange *other = queue->first; other != NULL; other = other->hold.next) {
 		if (is_of_same_deployment(other, exchange) && other->pinning.resource == exchange->pinning.resource &&
-		    !exchange_has_failed(other))
+		    !exchange_is_alone(other, now_ms))
 			return true;
 	}
 	return false;
@@ -245,7 +244,7 @@ hold_line_up(struct exchange *exchange, uint64_t now_ms)
 		return HOLD_FIRST;
 	exchange->hold.ticket = ++queue->tickets;
 	if (LIKELY(queue->count == 0) || exchange->fleet->config->hold_ms == 0 || exchange->deployment_length == 0 ||
-	    !others_wait(queue, exchange))
+	    !others_wait(queue, exchange, now_ms))
 		return HOLD_FIRST;
 	if (is_full(queue, exchange)) /* it does not matter who goes first where all may go */
 		return exchange_flows(exchange, now_ms) ? HOLD_FIRST : HOLD_TOO_MANY;
@@ -281,7 +280,7 @@ next_to_leave(struct hold_queue *queue, struct blocked *blocked, uint64_t now_ms
 			return exchange;
 		if (exchange->hold.until_ms < *next_ms)
 			*next_ms = exchange->hold.until_ms;
-		if (!exchange_is_particular(exchange) && is_blocked(blocked, exchange))
+		if (!exchange_is_particular(exchange, now_ms) && is_blocked(blocked, exchange))
 			continue;
 		if (exchange_can_go(exchange, now_ms))
 			return exchange;
@@ -290,7 +289,7 @@ next_to_leave(struct hold_queue *queue, struct blocked *blocked, uint64_t now_ms
 		look_ms = next_look(&end, now_ms);
 		if (look_ms < *next_ms)
 			*next_ms = look_ms;
-		if (blocked->count < BLOCKED_MAX && !exchange_is_particular(exchange)) {
+		if (blocked->count < BLOCKED_MAX && !exchange_is_particular(exchange, now_ms)) {
 			blocked->numbers[blocked->count] = exchange->deployment_number;
 			blocked->fleets[blocked->count++] = exchange->fleet;
 		}
