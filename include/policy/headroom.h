@@ -11,7 +11,8 @@
  * the last one is added in the same way; an answer that ends takes out what its estimate was too large by.
  *
  * Nothing here closes a backend: without news, with −1 or once the news is old, what is left is unknown, and unknown
- * counts as room. Pure: time is a parameter. Safe from any thread, without locks: a figure that two workers write at once
+ * counts as room. News is as old as the request that it came for: the head may have had to wait for the whole answer. What
+ * comes with a refusal holds no longer than the refusal's hint. Pure: time is a parameter. Safe from any thread, without locks: a figure that two workers write at once
  * may be a moment old.
  *
  *	headroom_sent(room, tokens, now_ms, &ticket);                    the attempt begins
@@ -29,6 +30,8 @@
 
 /* News of what is left, without a reset, holds this long; so does a utilisation. */
 #define HEADROOM_FRESH_MS 10000U
+/* Whoever was served from another deployment's quota shows for so long that this one is full. */
+#define HEADROOM_SPILLED_MS 1000U
 /* A utilisation in units of 1/10000: 100 %, above which a provisioned deployment refuses. */
 #define HEADROOM_FULL 10000U
 /* From here on it counts as full. It works off as much at 99 % as at 100 %, so nothing is lost by keeping a little away. */
@@ -56,7 +59,8 @@ struct headroom {
 	_Atomic uint32_t utilisation;  /* in 1/10000 */
 	_Atomic uint32_t prompt_ratio; /* tokens per 1024 bytes of prompt, learned; 0: unknown */
 	_Atomic uint32_t completion;   /* tokens of an answer, on the average; 0: unknown */
-	_Atomic uint32_t spilled;      /* answers that were served by another deployment's quota */
+	_Atomic uint32_t full_ms;      /* it counts as full until so long after utilisation_ms, as a refusal's hint has
+					  it, and then no more; with FULL_SPILLED, as a spillover shows; 0: neither */
 };
 
 /* What an attempt has booked. */
@@ -72,17 +76,21 @@ struct headroom_ticket {
  * the answer by what the caller allows (0: it does not say; then the learned average). */
 uint64_t headroom_estimate(const struct headroom *room, uint64_t prompt_bytes, uint64_t output_tokens);
 
-/* Whether a request of so many tokens would be let in, as far as is known. */
+/* Whether a request of so many tokens would be let in, as far as is known, and by this quota. */
 bool headroom_fits(const struct headroom *room, uint64_t tokens, uint64_t now_ms);
 
-/* When such a request will be let in, if nothing else is sent: now_ms where it fits, UINT64_MAX where nothing says. */
+/* When such a request will be let in, if nothing else is sent: now_ms where it fits, or is served by another deployment
+ * that it would spill over to; UINT64_MAX where nothing says. */
 uint64_t headroom_fits_at_ms(const struct headroom *room, uint64_t tokens, uint64_t now_ms);
+/* Whether it is full, and Azure serves from another deployment what it has no room for. */
+bool headroom_spills(const struct headroom *room, uint64_t now_ms);
 
 /* An attempt sends a request of so many tokens (at least 1 is booked). */
 void headroom_sent(struct headroom *room, uint64_t tokens, uint64_t now_ms, struct headroom_ticket *ticket);
 
-/* A head has come: its news, if it has any and none newer is there. Resets count up to max_ms. */
-void headroom_told(struct headroom *room, const struct headroom_ticket *ticket, const struct headers *headers,
+/* A head has come: its news, if it has any and none newer is there. Resets and hints count up to max_ms. Returns true when
+ * another deployment's quota has paid for it (x-ms-spillover-from-deployment): then it is given back here. */
+bool headroom_told(struct headroom *room, struct headroom_ticket *ticket, const struct headers *headers,
     uint64_t now_ms, uint64_t max_ms);
 
 /* The backend did not count the request: it failed, or was refused. Once a ticket. */

@@ -55,7 +55,7 @@ struct hint {
 struct hint hint_read(const struct headers *headers, struct slice body, int64_t now_unix_ms,
     const struct hint_limits *limits);
 
-/* A duration as the resets have it ("4", "4s", "400ms", "1m30s"); false for what is none, or not above zero. */
+/* A duration as the resets have it ("4", "4s", "400ms", "1m30s"; 0 for less than none); false for what is none. */
 bool hint_duration_ms(struct slice text, uint64_t *ms) MUST_CHECK;
 
 /* As the log shows it: "retry-after-ms", "retry-after", "x-ratelimit-reset-requests", …, "default". */

@@ -21,6 +21,11 @@
 #define LESSON_MAX_MS 10000U
 #define LESSON_MIN 1000U
 #define FILL_SHIFT 20
+/* Where a refusal says how long to wait. */
+#define HINT_BITS \
+	(HEADER_BIT(HEADER_RETRY_AFTER) | HEADER_BIT(HEADER_RETRY_AFTER_MS) | HEADER_BIT(HEADER_X_MS_RETRY_AFTER_MS))
+/* In full_ms: nobody is refused, another deployment serves. */
+#define FULL_SPILLED (UINT32_C(1) << 31)
 
 /* Relaxed order throughout, as in state.c: each figure stands for itself. */
 static uint64_t
@@ -92,10 +97,27 @@ headroom_utilisation(const struct headroom *room, uint64_t now_ms, uint32_t *uti
 {
 	uint64_t told_ms = read64(&room->utilisation_ms);
 
-	if (told_ms == 0 || now_ms >= told_ms + HEADROOM_FRESH_MS)
+	if (told_ms == 0 || now_ms >= told_ms + HEADROOM_FRESH_MS || (read32(&room->full_ms) & FULL_SPILLED) != 0)
 		return false;
 	*utilisation = read32(&room->utilisation);
 	return true;
+}
+
+/* Until when it is full, as a refusal or a spillover has said; not after now_ms: it is not. */
+static uint64_t
+full_until_ms(const struct headroom *room, uint64_t now_ms)
+{
+	uint64_t told_ms = read64(&room->utilisation_ms);
+
+	if (now_ms >= told_ms + HEADROOM_FRESH_MS)
+		return 0;
+	return told_ms + (read32(&room->full_ms) & ~FULL_SPILLED);
+}
+
+bool
+headroom_spills(const struct headroom *room, uint64_t now_ms)
+{
+	return (read32(&room->full_ms) & FULL_SPILLED) != 0 && full_until_ms(room, now_ms) > now_ms;
 }
 
 /* How fast it drains: excess in 1/10000 for every wait in ms. Returns whether that was learned. */
@@ -130,15 +152,20 @@ booked(const struct headroom *room)
 	return read64(&room->tokens_sent) - read64(&room->tokens_unused);
 }
 
-/* How far above nearly full it is now, in 1/10000: it has drained since it was told, and more was sent. 0: it is not. */
+/* How far above nearly full it is now, in 1/10000: it has drained since it was told, and more was sent. After a refusal that
+ * is counted from the end of its hint, when it is no longer full. 0: it is not. */
 static uint64_t
 overfull(const struct headroom *room, uint64_t now_ms)
 {
 	uint64_t told_ms = read64(&room->utilisation_ms), since, level;
-	uint32_t utilisation;
+	uint32_t utilisation, full_ms = read32(&room->full_ms);
 
 	if (!headroom_utilisation(room, now_ms, &utilisation))
 		return 0;
+	if (full_ms != 0) {
+		utilisation = HEADROOM_NEARLY_FULL;
+		told_ms += full_ms;
+	}
 	since = left(booked(room), read64(&room->utilisation_mark));
 	/* More than that in ten seconds is a mistake, and would not fit. */
 	if (since > UINT32_MAX)
@@ -157,7 +184,8 @@ headroom_fits(const struct headroom *room, uint64_t tokens, uint64_t now_ms)
 	if (now_ms < read64(&room->requests_until_ms) &&
 	    left(read64(&room->requests_end), read64(&room->requests_sent)) == 0)
 		return false;
-	return read64(&room->utilisation_ms) == 0 || overfull(room, now_ms) == 0;
+	return read64(&room->utilisation_ms) == 0 ||
+	    (full_until_ms(room, now_ms) <= now_ms && overfull(room, now_ms) == 0);
 }
 
 /* When so much has drained. */
@@ -174,15 +202,19 @@ drained_at_ms(const struct headroom *room, uint64_t over, uint64_t now_ms)
 uint64_t
 headroom_fits_at_ms(const struct headroom *room, uint64_t tokens, uint64_t now_ms)
 {
-	uint64_t tokens_left, at_ms = now_ms, over = overfull(room, now_ms);
+	uint64_t tokens_left, at_ms = now_ms, full_ms = full_until_ms(room, now_ms), over;
 
-	if (headroom_tokens_left(room, now_ms, &tokens_left) && tokens_left < tokens)
+	if (full_ms > now_ms && (read32(&room->full_ms) & FULL_SPILLED) == 0)
+		at_ms = full_ms;
+	over = overfull(room, at_ms);
+	if (over > 0)
+		at_ms = drained_at_ms(room, over, at_ms);
+	if (headroom_tokens_left(room, now_ms, &tokens_left) && tokens_left < tokens &&
+	    read64(&room->tokens_until_ms) > at_ms)
 		at_ms = read64(&room->tokens_until_ms);
 	if (left(read64(&room->requests_end), read64(&room->requests_sent)) == 0 &&
 	    read64(&room->requests_until_ms) > at_ms)
 		at_ms = read64(&room->requests_until_ms);
-	if (over > 0 && drained_at_ms(room, over, now_ms) > at_ms)
-		at_ms = drained_at_ms(room, over, now_ms);
 	return at_ms;
 }
 
@@ -227,16 +259,40 @@ find_news(const struct headers *headers, struct news *out)
 	}
 }
 
-/* Until when a figure holds: its reset, within reason, which the backend has counted from the request's coming, not from
- * the head's, that may have had to wait for the whole answer. */
-static uint64_t
-holds_until(const struct header *reset, uint64_t sent_ms, uint64_t now_ms, uint64_t max_ms)
+/* What a refusal says of when there will be room. */
+struct refusal {
+	uint64_t until_ms; /* UINT64_MAX: it is none, or does not say */
+	uint64_t exact_ms; /* how long to wait, where that is told in milliseconds; 0: it is not */
+};
+
+static struct refusal
+find_refusal(const struct headers *headers, uint64_t now_ms, uint64_t max_ms)
 {
-	uint64_t wait_ms;
+	const struct hint_limits limits = { .default_ms = UINT32_MAX, .min_ms = 1, .max_ms = UINT32_MAX };
+	struct hint hint;
+
+	if (LIKELY((headers->ids & HINT_BITS) == 0))
+		return (struct refusal){ UINT64_MAX, 0 };
+	hint = hint_read(headers, SLICE_EMPTY, 0, &limits);
+	if (hint.source != HINT_RETRY_AFTER_MS && hint.source != HINT_RETRY_AFTER)
+		return (struct refusal){ UINT64_MAX, 0 };
+	return (struct refusal){ now_ms + (hint.wait_ms < max_ms ? hint.wait_ms : max_ms),
+		hint.source == HINT_RETRY_AFTER_MS && hint.wait_ms >= HINT_FLOOR_MS ? hint.wait_ms : 0 };
+}
+
+/* Until when a figure holds: its reset, within reason, which the backend has counted from the request's coming, not from
+ * the head's, that may have had to wait for the whole answer. A reset of nothing or less is over. */
+static uint64_t
+holds_until(const struct header *reset, uint64_t sent_ms, uint64_t hint_ms, uint64_t max_ms)
+{
+	uint64_t wait_ms, until_ms;
 
 	if (reset == NULL || !hint_duration_ms(reset->value, &wait_ms))
-		return now_ms + HEADROOM_FRESH_MS;
-	return sent_ms + (wait_ms < max_ms ? wait_ms : max_ms);
+		wait_ms = HEADROOM_FRESH_MS;
+	else if (wait_ms > max_ms)
+		wait_ms = max_ms;
+	until_ms = sent_ms + wait_ms;
+	return until_ms < hint_ms ? until_ms : hint_ms;
 }
 
 /* "12.5%" or "12.5" as 1250; false for anything else. */
@@ -304,14 +360,11 @@ learn_fill(struct headroom *room, const struct headroom_ticket *ticket, uint32_t
 
 /* A refusal says how far above full it is, and when it will not be. */
 static void
-learn_drain(struct headroom *room, const struct headers *headers, uint32_t utilisation)
+learn_drain(struct headroom *room, uint32_t utilisation, uint64_t told_ms)
 {
-	const struct header *wait = headers_find(headers, HEADER_RETRY_AFTER_MS);
 	uint32_t excess = read32(&room->drain_excess), wait_ms = read32(&room->drain_wait);
-	uint64_t told_ms;
 
-	if (wait == NULL || !slice_to_u64(wait->value, &told_ms) || told_ms == 0 || told_ms > DRAIN_WAIT_MAX_MS ||
-	    utilisation > 100 * HEADROOM_FULL)
+	if (told_ms == 0 || told_ms > DRAIN_WAIT_MAX_MS || utilisation > 100 * HEADROOM_FULL)
 		return;
 	if (wait_ms > DRAIN_WAIT_MAX_MS || excess > 100 * HEADROOM_FULL) {
 		excess /= 2;
@@ -321,45 +374,70 @@ learn_drain(struct headroom *room, const struct headers *headers, uint32_t utili
 	atomic_store_explicit(&room->drain_wait, wait_ms + (uint32_t)told_ms, memory_order_relaxed);
 }
 
-static void
-take_utilisation(struct headroom *room, const struct headroom_ticket *ticket, uint32_t utilisation)
+/* full_ms: see struct headroom. False when younger news is there. */
+static bool
+take_utilisation(struct headroom *room, const struct headroom_ticket *ticket, uint32_t utilisation, uint32_t full_ms)
 {
 	if (ticket->sent_ms < read64(&room->utilisation_ms))
-		return;
+		return false;
 	atomic_store_explicit(&room->utilisation, utilisation, memory_order_relaxed);
+	atomic_store_explicit(&room->full_ms, full_ms, memory_order_relaxed);
 	write64(&room->utilisation_mark, ticket->booked_mark);
 	write64(&room->utilisation_ms, ticket->sent_ms);
-	learn_fill(room, ticket, utilisation);
+	return true;
 }
 
-void
-headroom_told(struct headroom *room, const struct headroom_ticket *ticket, const struct headers *headers,
-    uint64_t now_ms, uint64_t max_ms)
+/* How long after sent_ms, in full_ms's bits. */
+static uint32_t
+span_ms(uint64_t sent_ms, uint64_t until_ms)
+{
+	uint64_t span = until_ms > sent_ms ? until_ms - sent_ms : 0;
+
+	return span < FULL_SPILLED ? (uint32_t)span : FULL_SPILLED - 1;
+}
+
+/* What another deployment's quota has paid for says nothing about this one's, but that it is full. */
+static void
+take_spillover(struct headroom *room, struct headroom_ticket *ticket, uint64_t now_ms)
+{
+	(void)take_utilisation(room, ticket, HEADROOM_FULL,
+	    span_ms(ticket->sent_ms, now_ms + HEADROOM_SPILLED_MS) | FULL_SPILLED);
+	headroom_give_back(room, ticket);
+}
+
+bool
+headroom_told(struct headroom *room, struct headroom_ticket *ticket, const struct headers *headers, uint64_t now_ms,
+    uint64_t max_ms)
 {
 	struct news news;
+	struct refusal refusal;
 	uint64_t remaining;
 	uint32_t percent;
 
 	find_news(headers, &news);
-	/* What another deployment's quota has paid for says nothing about this one's. */
 	if (UNLIKELY(news.spilled)) {
-		atomic_fetch_add_explicit(&room->spilled, 1, memory_order_relaxed);
-		return;
+		take_spillover(room, ticket, now_ms);
+		return true;
 	}
+	refusal = find_refusal(headers, now_ms, max_ms);
 	/* -1 and words are no numbers: unknown. */
 	if (news.tokens != NULL && slice_to_u64(news.tokens->value, &remaining) && remaining < INT64_MAX)
 		take_news((struct limit_words){ &room->tokens_end, &room->tokens_mark, &room->tokens_until_ms },
-		    ticket->tokens_mark, remaining, holds_until(news.tokens_reset, ticket->sent_ms, now_ms, max_ms),
-		    now_ms);
+		    ticket->tokens_mark, remaining,
+		    holds_until(news.tokens_reset, ticket->sent_ms, refusal.until_ms, max_ms), now_ms);
 	if (news.requests != NULL && slice_to_u64(news.requests->value, &remaining) && remaining < INT64_MAX)
 		take_news((struct limit_words){ &room->requests_end, &room->requests_mark, &room->requests_until_ms },
-		    ticket->requests_mark, remaining, holds_until(news.requests_reset, ticket->sent_ms, now_ms, max_ms),
-		    now_ms);
+		    ticket->requests_mark, remaining,
+		    holds_until(news.requests_reset, ticket->sent_ms, refusal.until_ms, max_ms), now_ms);
 	if (news.utilisation != NULL && read_percent(news.utilisation->value, &percent)) {
-		take_utilisation(room, ticket, percent);
-		if (percent >= HEADROOM_FULL)
-			learn_drain(room, headers, percent);
+		bool refused = percent >= HEADROOM_FULL && refusal.until_ms != UINT64_MAX;
+
+		if (take_utilisation(room, ticket, percent, refused ? span_ms(ticket->sent_ms, refusal.until_ms) : 0))
+			learn_fill(room, ticket, percent);
+		if (refused)
+			learn_drain(room, percent, refusal.exact_ms);
 	}
+	return false;
 }
 
 /* The request was counted as so many tokens, not as estimated. The difference is one of two's complement: less than

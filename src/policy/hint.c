@@ -499,7 +499,7 @@ hint_duration_ms(struct slice text, uint64_t *ms)
 	struct reading reading = read_duration(text);
 
 	*ms = reading.ms;
-	return reading.kind == READING_POSITIVE;
+	return reading.kind != READING_ABSENT;
 }
 
 const char *

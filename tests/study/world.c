@@ -141,6 +141,7 @@ add_number(struct head *head, enum header_id id, uint64_t number)
 
 	snprintf(text, sizeof(head->texts[0]), "%llu", (unsigned long long)number);
 	head->headers.items[head->headers.count++] = (struct header){ .value = slice_from(text), .id = id };
+	head->headers.ids |= HEADER_BIT(id);
 }
 
 static void
@@ -149,10 +150,12 @@ make_head(const struct attempt *attempt, struct head *head)
 	const struct sim_verdict *verdict = &attempt->verdict;
 
 	head->headers.count = 0;
+	head->headers.ids = 0;
 	if (world.backends[attempt->backend].limiter.quota.ptu != 0) {
 		snprintf(head->texts[0], sizeof(head->texts[0]), "%.1f%%", verdict->utilisation * 100);
 		head->headers.items[head->headers.count++] =
 		    (struct header){ .value = slice_from(head->texts[0]), .id = HEADER_DEPLOYMENT_UTILIZATION };
+		head->headers.ids |= HEADER_BIT(HEADER_DEPLOYMENT_UTILIZATION);
 	} else {
 		add_number(head, HEADER_X_RATELIMIT_REMAINING_TOKENS, verdict->remaining_tokens);
 		add_number(head, HEADER_X_RATELIMIT_RESET_TOKENS, (verdict->reset_tokens_ms + 999) / 1000);

@@ -9,8 +9,8 @@
 #define MAX_MS 60000U
 
 static void
-told(struct headroom *room, const struct headroom_ticket *ticket, const char *name, const char *value,
-    const char *reset_name, const char *reset, uint64_t now_ms)
+told(struct headroom *room, struct headroom_ticket *ticket, const char *name, const char *value, const char *reset_name,
+    const char *reset, uint64_t now_ms)
 {
 	struct headers headers = { .count = 1 };
 
@@ -20,12 +20,17 @@ told(struct headroom *room, const struct headroom_ticket *ticket, const char *na
 			header_identify(slice_from(reset_name)) };
 		headers.count = 2;
 	}
+	for (unsigned i = 0; i < headers.count; i++)
+		headers.ids |= HEADER_BIT(headers.items[i].id);
 	headroom_told(room, ticket, &headers, now_ms, MAX_MS);
 }
 
 #define TOKENS "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"
 #define REQUESTS "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"
-#define PERCENT "azure-openai-deployment-utilization", ""
+#define PERCENT_NAME "azure-openai-deployment-utilization"
+#define PERCENT PERCENT_NAME, ""
+#define SPILLED_NAME "x-ms-spillover-from-deployment"
+#define SPILLED SPILLED_NAME, ""
 
 static const struct {
 	const char *behaviour;
@@ -48,9 +53,13 @@ static const struct {
 	{ "without a reset it is old soon", TOKENS, "0", NULL, HEADROOM_FRESH_MS, 500, true },
 	{ "without a reset it holds a while", TOKENS, "0", NULL, HEADROOM_FRESH_MS - 1, 500, false },
 	{ "an unreadable reset is none", TOKENS, "0", "soon", HEADROOM_FRESH_MS, 500, true },
+	{ "a reset that is over already", TOKENS, "0", "0", 0, 500, true },
+	{ "the same with its unit", TOKENS, "0", "0s", 0, 500, true },
+	{ "a reset of minus one", TOKENS, "0", "-1", 0, 500, true },
 	{ "no requests are left", REQUESTS, "0", "10", 0, 1, false },
 	{ "one request is left", REQUESTS, "1", "10", 0, 1, true },
 	{ "requests come back", REQUESTS, "0", "10", 10000, 1, true },
+	{ "they have come back already", REQUESTS, "0", "0", 0, 1, true },
 	{ "requests of minus one are unknown", REQUESTS, "-1", "10", 0, 1, true },
 	{ "nearly full is not full", PERCENT, "99.5%", NULL, 0, 500, true },
 	{ "full, but for a hair", PERCENT, "99.6%", NULL, 0, 500, false },
@@ -77,6 +86,112 @@ news_decides(void **state)
 		CHECK(cases[i].behaviour,
 		    headroom_fits(&room, cases[i].tokens, NOW_MS + cases[i].later_ms) == cases[i].fits);
 	}
+}
+
+/* An answer that comes late tells what was left when its request came, not what is left now. */
+static const struct {
+	const char *behaviour;
+	const char *name, *reset_name;
+	const char *value, *reset;
+	uint64_t head_ms, later_ms; /* after the request; after the head */
+	bool fits;
+} late[] = {
+	{ "in time", TOKENS, "100000", NULL, 9000, 999, false },
+	{ "no longer than from the sending", TOKENS, "100000", NULL, 9000, 1000, true },
+	{ "minutes old", TOKENS, "100000", NULL, 300000, 0, true },
+	{ "minutes old, with a reset", TOKENS, "100000", "60", 300000, 0, true },
+	{ "requests, minutes old", REQUESTS, "100", NULL, 300000, 0, true },
+	{ "within its reset", TOKENS, "100000", "60", 30000, 29999, false },
+	{ "full, minutes ago", PERCENT, "101%", NULL, 300000, 0, true },
+	{ "spilled over, minutes ago", SPILLED, "ptu", NULL, 300000, 0, true },
+};
+
+static void
+old_news_is_unknown(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(late); i++) {
+		struct headroom room = { 0 };
+		struct headroom_ticket slow, other;
+		uint64_t head_ms = NOW_MS + late[i].head_ms;
+
+		headroom_sent(&room, 1000, NOW_MS, &slow);
+		for (unsigned n = 0; n < 100; n++)
+			headroom_sent(&room, 1000, NOW_MS + n, &other);
+		told(&room, &slow, late[i].name, late[i].value, late[i].reset_name, late[i].reset, head_ms);
+		CHECK(late[i].behaviour, headroom_fits(&room, 1000, head_ms + late[i].later_ms) == late[i].fits);
+	}
+}
+
+/* A refusal's hint says when to come again; what else it tells keeps nobody away for longer. */
+static const struct {
+	const char *behaviour;
+	const char *name, *value;
+	const char *hint_name, *hint;
+	uint64_t until_ms; /* it does not fit before */
+} refusals[] = {
+	{ "above full by a hair", PERCENT_NAME, "100.1%", "retry-after-ms", "50", 50 },
+	{ "above full", PERCENT_NAME, "105%", "retry-after-ms", "50", 50 },
+	{ "far above full", PERCENT_NAME, "900%", "retry-after-ms", "50", 50 },
+	{ "above full for long", PERCENT_NAME, "100.1%", "retry-after-ms", "5000", 5000 },
+	{ "a fraction", PERCENT_NAME, "105%", "retry-after-ms", "49.2", 50 },
+	{ "the other spelling", PERCENT_NAME, "105%", "x-ms-retry-after-ms", "50", 50 },
+	{ "in seconds", PERCENT_NAME, "130%", "retry-after", "2", 2000 },
+	{ "at once", PERCENT_NAME, "130%", "retry-after-ms", "0", 1 },
+	{ "no tokens are left", "x-ratelimit-remaining-tokens", "0", "retry-after-ms", "400", 400 },
+	{ "no requests are left", "x-ratelimit-remaining-requests", "0", "retry-after", "4", 4000 },
+	{ "a hint that is none", "x-ratelimit-remaining-tokens", "0", "retry-after", "soon", HEADROOM_FRESH_MS },
+	{ "a hint that goes beyond the news", "x-ratelimit-remaining-tokens", "0", "retry-after", "40",
+	    HEADROOM_FRESH_MS },
+};
+
+static void
+the_hint_ends_what_a_refusal_tells(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(refusals); i++) {
+		struct headroom room = { 0 };
+		struct headroom_ticket ticket;
+		const char *behaviour = refusals[i].behaviour;
+
+		headroom_sent(&room, 100, NOW_MS, &ticket);
+		told(&room, &ticket, refusals[i].name, refusals[i].value, refusals[i].hint_name, refusals[i].hint,
+		    NOW_MS);
+		headroom_give_back(&room, &ticket);
+		CHECK(behaviour, !headroom_fits(&room, 100, NOW_MS));
+		CHECK_NUMBER(behaviour, headroom_fits_at_ms(&room, 100, NOW_MS), NOW_MS + refusals[i].until_ms);
+		CHECK(behaviour, !headroom_fits(&room, 100, NOW_MS + refusals[i].until_ms - 1));
+		CHECK(behaviour, headroom_fits(&room, 100, NOW_MS + refusals[i].until_ms));
+	}
+}
+
+/* Azure serves what a provisioned deployment has no room for from another one, and says so. */
+static void
+spillover_shows_that_it_is_full(void **state)
+{
+	struct headroom room = { 0 };
+	struct headroom_ticket own, spilled;
+	uint32_t percent;
+
+	(void)state;
+	headroom_sent(&room, 100, NOW_MS, &own);
+	headroom_sent(&room, 100, NOW_MS + 1, &spilled);
+	told(&room, &spilled, SPILLED_NAME, "ptu", NULL, NULL, NOW_MS + 10);
+	CHECK_NUMBER("it has taken no room", spilled.tokens, 0);
+	CHECK("another is better", !headroom_fits(&room, 1, NOW_MS + 10));
+	CHECK("it would spill", headroom_spills(&room, NOW_MS + 10));
+	CHECK_NUMBER("but it refuses nobody", headroom_fits_at_ms(&room, 1, NOW_MS + 10), NOW_MS + 10);
+	CHECK("how full was not told", !headroom_utilisation(&room, NOW_MS + 10, &percent));
+	told(&room, &own, "azure-openai-deployment-utilization", "50%", NULL, NULL, NOW_MS + 20);
+	CHECK("older news does not end it", !headroom_fits(&room, 1, NOW_MS + 9 + HEADROOM_SPILLED_MS));
+	CHECK("it is not for long", headroom_fits(&room, 1, NOW_MS + 10 + HEADROOM_SPILLED_MS));
+	CHECK("it is over", !headroom_spills(&room, NOW_MS + 10 + HEADROOM_SPILLED_MS));
+
+	told(&room, &spilled, SPILLED_NAME, "ptu", NULL, NULL, NOW_MS + 10);
+	headroom_sent(&room, 100, NOW_MS + 30, &own);
+	told(&room, &own, "azure-openai-deployment-utilization", "50%", NULL, NULL, NOW_MS + 40);
+	CHECK("newer news does", headroom_fits(&room, 1, NOW_MS + 40));
+	CHECK("how full is told again", headroom_utilisation(&room, NOW_MS + 40, &percent));
 }
 
 #define TELL(ticket, left) \
@@ -279,9 +394,9 @@ a_provisioned_deployment_is_learned(void **state)
 		.items = { { .value = SLICE("105.0%"), .id = HEADER_DEPLOYMENT_UTILIZATION },
 		    { .value = SLICE("1000"), .id = HEADER_RETRY_AFTER_MS } } };
 	headroom_told(&room, &ticket, &refusal, now_ms, MAX_MS);
-	CHECK_NUMBER("5.5 % above nearly full", headroom_fits_at_ms(&room, 1, now_ms), now_ms + 1101);
+	CHECK_NUMBER("until then", headroom_fits_at_ms(&room, 1, now_ms), now_ms + 1000);
 	headroom_give_back(&room, &ticket);
-	CHECK_NUMBER("what was refused has filled nothing", headroom_fits_at_ms(&room, 1, now_ms), now_ms + 1101);
+	CHECK_NUMBER("what was refused has filled nothing", headroom_fits_at_ms(&room, 1, now_ms), now_ms + 1000);
 	/* Requests of 1000 tokens, of which a half turns out to be unused, every 100 ms: in the long run it stays as it is. */
 	for (unsigned i = 0; i < 200; i++) {
 		now_ms += 100;
@@ -442,6 +557,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(news_decides),
+		cmocka_unit_test(old_news_is_unknown),
+		cmocka_unit_test(the_hint_ends_what_a_refusal_tells),
+		cmocka_unit_test(spillover_shows_that_it_is_full),
 		cmocka_unit_test(what_was_sent_since_is_subtracted),
 		cmocka_unit_test(endings_settle),
 		cmocka_unit_test(a_correction_without_news_is_harmless),
