@@ -37,6 +37,7 @@ struct fleet_backend {
 	uint16_t label;            /* the number of its name in the metrics */
 	uint64_t resource;         /* the hash of its URL: where stored things live (policy/pins.h) */
 	uint16_t wildcard_number;  /* the deployment number of the map's "*", or FLEET_NOT_SERVED */
+	size_t group_first;        /* the first backend of its quota group; its own index, where it has none */
 };
 
 /* Names that get a number each, for good: what is counted under it stays right over reloads. */
@@ -70,5 +71,10 @@ void fleet_release(struct fleet **fleet);
 
 /* The number of the backend's own name for a deployment that callers know by number, or FLEET_NOT_SERVED. */
 uint16_t fleet_serves(const struct fleet *fleet, size_t backend, unsigned number);
+
+/* What is known of the room that a deployment, which callers know by number, has on a backend. The backends of a quota group
+ * have one for all: it is kept by the first of them that serves the deployment. NULL when the backend does not serve it, or
+ * under a name that has no number. Lives as long as the fleet. */
+struct headroom *fleet_room(const struct fleet *fleet, size_t backend, unsigned number);
 
 #endif

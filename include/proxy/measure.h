@@ -26,7 +26,8 @@ enum measure_family {
 	MEASURE_COOLDOWN,            /* backend, deployment; in ms */
 	MEASURE_TOKENS,              /* client, backend, deployment, enum measure_tokens */
 	MEASURE_DISCONNECTS,
-	MEASURE_RETRIES, /* enum measure_budget */
+	MEASURE_RETRIES,    /* enum measure_budget */
+	MEASURE_SPILLOVERS, /* backend, deployment */
 	MEASURE_FAMILIES
 };
 
@@ -75,6 +76,8 @@ void measure_first_event(const struct exchange *exchange, uint64_t now_ms);
 void measure_attempt(const struct attempt *attempt, unsigned code);
 void measure_attempt_length(const struct attempt *attempt, uint64_t now_ms);
 void measure_throttled(const struct attempt *attempt);
+/* Azure has served it from another deployment. */
+void measure_spillover(const struct attempt *attempt);
 /* Somebody rests for so much longer. */
 void measure_cooldown(const struct attempt *attempt, bool whole, uint64_t more_ms);
 /* The same for one that shares the quota of a throttled backend. */

@@ -156,6 +156,9 @@ static const struct counter {
 	    { PART_BACKEND, PART_DEPLOYMENT, PART_CODE }, false },
 	{ MEASURE_THROTTLED, "throttled_total", "Attempts that a backend answered with 429, or inside its stream.",
 	    { PART_BACKEND, PART_DEPLOYMENT }, false },
+	{ MEASURE_SPILLOVERS, "spillovers_total",
+	    "Answers that Azure served from another deployment, since this one's quota was spent.",
+	    { PART_BACKEND, PART_DEPLOYMENT }, false },
 	{ MEASURE_FAILOVERS, "failovers_total", "Requests that went on with another backend after this one failed.",
 	    { PART_FROM, PART_REASON }, false },
 	{ MEASURE_RETRIES, "retries_total",
@@ -379,24 +382,18 @@ write_states(struct buffer *out, const struct fleet *fleet, uint64_t now_ms, con
 	}
 }
 
-static const struct headroom *
-room_of(const struct fleet *fleet, size_t backend, unsigned number)
-{
-	uint16_t own = fleet_serves(fleet, backend, number);
-
-	return own == FLEET_NOT_SERVED || own == DEPLOYMENT_OTHER ? NULL : &fleet->backends[backend].state->rooms[own];
-}
-
 /* What the backends' answers say is left; no line where they say nothing, or said it long ago. */
 static void
 write_tokens_left(struct buffer *out, const struct fleet *fleet, uint64_t now_ms)
 {
 	const char *name = "backend_remaining_tokens";
 
-	write_header(out, name, "gauge", "Tokens that a deployment's quota still has, less what was sent since.");
+	write_header(out, name, "gauge",
+	    "Tokens that a deployment's quota still has, less what was sent since; a quota group's are the same on "
+	    "each of its backends.");
 	for (size_t i = 0; i < fleet->count; i++) {
 		for (unsigned number = 1; number < deployment_count(fleet->table); number++) {
-			const struct headroom *room = room_of(fleet, i, number);
+			const struct headroom *room = fleet_room(fleet, i, number);
 			uint64_t left;
 
 			if (room == NULL || !headroom_tokens_left(room, now_ms, &left))
@@ -415,7 +412,7 @@ write_utilization(struct buffer *out, const struct fleet *fleet, uint64_t now_ms
 	write_header(out, name, "gauge", "How full a provisioned deployment is; above 1 it refuses.");
 	for (size_t i = 0; i < fleet->count; i++) {
 		for (unsigned number = 1; number < deployment_count(fleet->table); number++) {
-			const struct headroom *room = room_of(fleet, i, number);
+			const struct headroom *room = fleet_room(fleet, i, number);
 			uint32_t full;
 
 			if (room == NULL || !headroom_utilisation(room, now_ms, &full))

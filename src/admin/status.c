@@ -68,16 +68,10 @@ static void
 read_deployment(const struct rest *rest, const struct headroom *room, uint64_t now_ms, struct condition *out)
 {
 	read_condition(rest, now_ms, out);
-	if (out->reason[0] == '\0' && !headroom_fits(room, 1, now_ms))
-		snprintf(out->reason, sizeof(out->reason), "no headroom: it would answer 429");
-}
-
-static const struct headroom *
-room_of(const struct fleet *fleet, size_t backend, const struct rest *rest)
-{
-	const struct backend_state *state = fleet->backends[backend].state;
-
-	return &state->rooms[rest - state->deployments];
+	if (out->reason[0] != '\0' || headroom_fits(room, 1, now_ms))
+		return;
+	snprintf(out->reason, sizeof(out->reason), "no headroom: it would %s",
+	    headroom_spills(room, now_ms) ? "spill over to another deployment" : "answer 429");
 }
 
 bool
@@ -96,7 +90,7 @@ status_shows(const struct fleet *fleet, size_t backend, unsigned number, const s
 	return atomic_load_explicit(&(*rest)->word, memory_order_relaxed) != 0 || rest_in_flight(*rest) > 0 ||
 	    number >= fleet->served_rows ||
 	    (!config->has_map &&
-		atomic_load_explicit(&room_of(fleet, backend, *rest)->tokens_sent, memory_order_relaxed) != 0);
+		atomic_load_explicit(&fleet_room(fleet, backend, number)->tokens_sent, memory_order_relaxed) != 0);
 }
 
 /* The names that some backend shows: those that callers use. */
@@ -218,7 +212,7 @@ write_deployments(const struct fleet *fleet, size_t backend, const struct listin
 		const struct rest *rest;
 
 		(void)status_shows(fleet, backend, listing->shown[i], &rest);
-		room = room_of(fleet, backend, rest);
+		room = fleet_room(fleet, backend, listing->shown[i]);
 		read_deployment(rest, room, now_ms, &condition);
 		buffer_append_string(out, i == 0 ? "{\"name\":\"" : ",{\"name\":\"");
 		buffer_append_json_text(out, deployment_name(fleet->table, listing->shown[i]));
@@ -346,7 +340,7 @@ write_list(const struct fleet *fleet, size_t backend, const struct listing *list
 		const struct rest *rest;
 
 		(void)status_shows(fleet, backend, listing->shown[i], &rest);
-		room = room_of(fleet, backend, rest);
+		room = fleet_room(fleet, backend, listing->shown[i]);
 		read_deployment(rest, room, now_ms, &condition);
 		buffer_append_string(out, "<dt>");
 		append_escaped(out, deployment_name(fleet->table, listing->shown[i]));

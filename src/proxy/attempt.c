@@ -156,11 +156,12 @@ silent(struct attempt *attempt, uint64_t now_ms)
 
 /* From now on the request counts as one that takes room. */
 static void
-book_room(struct attempt *attempt, uint16_t number, uint64_t now_ms)
+book_room(struct attempt *attempt, uint64_t now_ms)
 {
-	const struct estimate *estimate = &attempt->exchange->estimate;
+	const struct exchange *exchange = attempt->exchange;
+	const struct estimate *estimate = &exchange->estimate;
 
-	attempt->room = &attempt->via->state->rooms[number];
+	attempt->room = fleet_room(exchange->fleet, attempt->backend, exchange->deployment_number);
 	headroom_sent(attempt->room, headroom_estimate(attempt->room, estimate->prompt_bytes, estimate->output_tokens),
 	    now_ms, &attempt->ticket);
 }
@@ -640,7 +641,7 @@ attempt_begin(struct exchange *exchange, size_t backend, bool probes_pair, bool 
 			attempt->pair = &attempt->via->state->deployments[number];
 	}
 	if (attempt->pair != NULL)
-		book_room(attempt, number, now_ms);
+		book_room(attempt, now_ms);
 	rest_attempt_began(&attempt->via->state->whole);
 	if (attempt->pair != NULL) {
 		rest_attempt_began(attempt->pair);
@@ -769,7 +770,7 @@ learn_deployment(struct attempt *attempt, uint64_t now_ms)
 		return;
 	attempt->pair = &attempt->via->state->deployments[number];
 	rest_attempt_began(attempt->pair);
-	book_room(attempt, number, now_ms);
+	book_room(attempt, now_ms);
 }
 
 /* A whole head. rest: the bytes behind it. */
@@ -785,9 +786,10 @@ take_head(struct attempt *attempt, const struct response_head *head, size_t head
 	if (head->status < 300)
 		learn_deployment(attempt, now_ms);
 	pinning_head(attempt, now_ms);
-	if (attempt->room != NULL)
-		headroom_told(attempt->room, &attempt->ticket, &head->headers, now_ms,
-		    attempt->exchange->fleet->config->cooldown.max_ms);
+	if (attempt->room != NULL &&
+	    headroom_told(attempt->room, &attempt->ticket, &head->headers, now_ms,
+		attempt->exchange->fleet->config->cooldown.max_ms))
+		measure_spillover(attempt);
 	if (attempt->mode == MODE_WHOLE)
 		attempt_succeeded(attempt, now_ms);
 	else if (attempt->mode == MODE_EVENTS)

@@ -96,6 +96,8 @@ room_of(const struct exchange *exchange, size_t backend, const struct rest *pair
 {
 	struct backend_state *state = exchange->fleet->backends[backend].state;
 
+	if (UNLIKELY(exchange->fleet->backends[backend].group_first != backend))
+		return fleet_room(exchange->fleet, backend, exchange->deployment_number);
 	return &state->rooms[pair - state->deployments];
 }
 

@@ -97,6 +97,17 @@ write_own_lines(struct fleet_backend *backend)
 	buffer_append_string(&backend->own_lines, "\r\n");
 }
 
+static size_t
+first_of_group(const struct config *config, size_t backend)
+{
+	const char *group = config->backends[backend].quota_group;
+
+	for (size_t i = 0; group[0] != '\0' && i < backend; i++)
+		if (strcmp(config->backends[i].quota_group, group) == 0)
+			return i;
+	return backend;
+}
+
 /* Gives every configured name its number, then fills the table of who serves what. */
 static void
 number_deployments(struct fleet *fleet)
@@ -208,6 +219,7 @@ fleet_new(struct config *config, const struct fleet *previous, const struct flee
 			forgive(backend->state);
 		if (is_keyless(backend->config->auth.type))
 			backend->identity = identity_get(identities, &backend->config->auth);
+		backend->group_first = first_of_group(config, i);
 		backend->affinity_key = hash_bytes(slice_from(backend->config->name), 0) | 1;
 		write_own_lines(backend);
 		fleet->count = i + 1;
@@ -268,4 +280,22 @@ fleet_serves(const struct fleet *fleet, size_t backend, unsigned number)
 	if (one->config->has_map)
 		return one->wildcard_number;
 	return (uint16_t)number;
+}
+
+struct headroom *
+fleet_room(const struct fleet *fleet, size_t backend, unsigned number)
+{
+	uint16_t own = fleet_serves(fleet, backend, number);
+	size_t keeper = fleet->backends[backend].group_first;
+
+	if (own == FLEET_NOT_SERVED || own == DEPLOYMENT_OTHER)
+		return NULL;
+	for (; keeper < backend; keeper++) {
+		uint16_t its = fleet_serves(fleet, keeper, number);
+
+		if (fleet->backends[keeper].group_first == fleet->backends[backend].group_first &&
+		    its != FLEET_NOT_SERVED && its != DEPLOYMENT_OTHER)
+			return &fleet->backends[keeper].state->rooms[its];
+	}
+	return &fleet->backends[backend].state->rooms[own];
 }

@@ -135,6 +135,13 @@ measure_throttled(const struct attempt *attempt)
 }
 
 void
+measure_spillover(const struct attempt *attempt)
+{
+	counters_add(counters_of(attempt->exchange),
+	    measure_key(MEASURE_SPILLOVERS, attempt->via->label, deployment_of(attempt->exchange), 0, 0), 1);
+}
+
+void
 measure_cooldown(const struct attempt *attempt, bool whole, uint64_t more_ms)
 {
 	unsigned deployment = whole ? MEASURE_NONE : deployment_of(attempt->exchange);

@@ -25,7 +25,7 @@ FAMILIES = {
     "tokens_total": "counter", "client_disconnects_total": "counter", "upstream_connections": "gauge",
     "config_reloads_total": "counter", "build_info": "gauge", "log_lines_dropped_total": "counter",
     "retries_total": "counter", "held_requests": "gauge", "backend_remaining_tokens": "gauge",
-    "backend_utilization_ratio": "gauge",
+    "backend_utilization_ratio": "gauge", "spillovers_total": "counter",
 }
 
 
