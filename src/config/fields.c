@@ -118,7 +118,7 @@ static const struct field backend_rows[] = {
 	    "deployment path with this version; without it, to `/openai/v1/…`."),
 	TEXT("quota_group", struct config_backend, quota_group, "", shape_name,
 	    "Backends with the same word here share one quota for each deployment: when one is throttled, all of them "
-	    "rest."),
+	    "rest, and what one says is left is left for all."),
 	TEXT("tls.ca_file", struct config_backend, ca_file, "", shape_file,
 	    "Certificates (PEM) to trust instead of the system's; https only."),
 	TEXT("tls.server_name", struct config_backend, server_name, "", shape_host,
