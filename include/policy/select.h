@@ -52,4 +52,18 @@ struct selection {
 struct selection select_backend(const struct candidate *candidates, size_t count, uint64_t now_ms, uint64_t random,
     bool allow_forced);
 
+/* ---- the same at a glance, where all candidates are available --------------------------------------------------- */
+
+/* The best so far; at first index is SELECT_NONE, random any 64 random bits, and all else 0. */
+struct glance {
+	size_t index;
+	uint64_t random;
+	uint32_t priority, weight, in_flight; /* its own */
+	uint64_t weights;                     /* of all that are as good */
+};
+
+/* Looks at one more candidate. Who is best in the end is so as select_backend() has it: by priority, then by attempts under
+ * way by weight, and at random by weight among equals. */
+void glance_at(struct glance *glance, size_t index, uint32_t priority, uint32_t weight, uint32_t in_flight);
+
 #endif

@@ -63,6 +63,8 @@ bool rest_begin(struct rest *rest, uint64_t until_ms, enum rest_reason reason);
 uint64_t rest_backoff_ms(struct rest *rest, uint64_t base_ms, uint64_t max_ms, uint64_t now_ms, uint64_t random);
 
 enum availability rest_availability(const struct rest *rest, uint64_t now_ms);
+/* Whether it neither rests nor is to be probed: AVAILABLE whatever the time. */
+bool rest_is_calm(const struct rest *rest);
 uint64_t rest_until_ms(const struct rest *rest);
 enum rest_reason rest_reason(const struct rest *rest);
 

@@ -169,25 +169,6 @@ void exchange_end(struct exchange *exchange);
 
 void exchange_enter(struct exchange *exchange, enum exchange_state next);
 
-/* When backends that are throttled or have no room, and serve a request, are back. */
-struct throttle_end {
-	/* The first of them; now: a probe is due or under way, also one of a backend that failed. */
-	uint64_t soonest_ms;
-	/* The first after now; UINT64_MAX: there is none. */
-	uint64_t next_ms;
-};
-
-/* False when there is none to wait for. Backends it has tried already count. */
-bool exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, struct throttle_end *out) MUST_CHECK;
-/* Whether a backend would take it now, were it chosen again, and has room as far as is known. */
-bool exchange_can_go(const struct exchange *exchange, uint64_t now_ms);
-/* Whether a backend takes such requests as they come: it is not just coming back from a rest. */
-bool exchange_flows(const struct exchange *exchange, uint64_t now_ms);
-/* What it waits for says nothing about others: it has failed on a backend, other than by being throttled, or somebody takes
- * requests, but has no room for one of its size. */
-bool exchange_is_alone(const struct exchange *exchange, uint64_t now_ms);
-/* What holds for others of the same deployment may not hold for it: it is alone so, or pinned. */
-bool exchange_is_particular(const struct exchange *exchange, uint64_t now_ms);
 /* It was held and has left the queue: the next attempt, or the refusal. */
 void exchange_hold_over(struct exchange *exchange, uint64_t now_ms);
 

@@ -226,3 +226,28 @@ select_backend(const struct candidate *candidates, size_t count, uint64_t now_ms
 		selection.no_room = nobody_has_room(candidates, count, &selection.room_ms);
 	return selection;
 }
+
+void
+glance_at(struct glance *glance, size_t index, uint32_t priority, uint32_t weight, uint32_t in_flight)
+{
+	uint32_t own_weight = weight == 0 ? 1 : weight;
+	uint64_t left = (uint64_t)in_flight * glance->weight, right = (uint64_t)glance->in_flight * own_weight;
+
+	if (glance->index == SELECT_NONE || priority < glance->priority ||
+	    (priority == glance->priority && left < right)) {
+		glance->weights = own_weight;
+	} else if (priority == glance->priority && left == right) {
+		/* The latest of the equals takes the first place with its weight's share of chance: so each gets its own.
+		 * The numbers are Knuth's MMIX generator's, of which the upper bits are good. */
+		glance->weights += own_weight;
+		glance->random = glance->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		if ((glance->random >> 32) * glance->weights >= (uint64_t)own_weight << 32)
+			return;
+	} else {
+		return;
+	}
+	glance->index = index;
+	glance->priority = priority;
+	glance->weight = own_weight;
+	glance->in_flight = in_flight;
+}

@@ -80,6 +80,12 @@ rest_availability(const struct rest *rest, uint64_t now_ms)
 	return LIKELY(word == 0) ? AVAILABLE : availability_of(rest, word, now_ms);
 }
 
+bool
+rest_is_calm(const struct rest *rest)
+{
+	return atomic_load_explicit(&rest->word, memory_order_relaxed) == 0;
+}
+
 uint64_t
 rest_probe_until_ms(const struct rest *rest)
 {

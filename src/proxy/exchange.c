@@ -15,13 +15,11 @@
 #include "proxy/answer.h"
 #include "proxy/attempt.h"
 #include "proxy/backend_set.h"
+#include "proxy/choice.h"
 #include "proxy/client.h"
 #include "proxy/measure.h"
 #include "proxy/proxy.h"
 #include "proxy/token.h"
-
-/* A probe's lease lasts this much longer than anything that ends it; it only matters if an end were ever missed. */
-#define PROBE_LEASE_SPARE_MS 60000U
 
 static const char *
 state_name(enum exchange_state state)
@@ -48,376 +46,7 @@ exchange_enter(struct exchange *exchange, enum exchange_state next)
 	exchange->state = next;
 }
 
-/* ---- selection ------------------------------------------------------------------------------------------------- */
-
-static bool
-was_tried(const struct exchange *exchange, size_t backend)
-{
-	return set_has(exchange->tried, backend);
-}
-
-static bool
-was_throttled_by(const struct exchange *exchange, size_t backend)
-{
-	return set_has(exchange->throttled_by, backend);
-}
-
-/* The state that a call of this exchange would meet on a backend. The rest of the pair is NULL where the call names no
- * deployment or one that is not in the table: such calls see the backend as a whole. */
-static bool
-find_rests(const struct exchange *exchange, size_t backend, struct rest **whole, struct rest **pair)
-{
-	struct backend_state *state = exchange->fleet->backends[backend].state;
-	uint16_t number;
-
-	*whole = &state->whole;
-	*pair = NULL;
-	if (exchange->deployment_length == 0)
-		return true;
-	number = fleet_serves(exchange->fleet, backend, exchange->deployment_number);
-	if (number == FLEET_NOT_SERVED)
-		return false;
-	if (number != DEPLOYMENT_OTHER)
-		*pair = &state->deployments[number];
-	return true;
-}
-
-/* The name of a deployment that is not in the table, on one backend. */
-static uint64_t
-unlisted_key(const struct exchange *exchange, size_t backend)
-{
-	return hash_bytes(slice_of(exchange->deployment, exchange->deployment_length),
-	    (uint64_t)(uintptr_t)exchange->fleet->backends[backend].state);
-}
-
-/* What is known of the room for a pair. */
-static struct headroom *
-room_of(const struct exchange *exchange, size_t backend, const struct rest *pair)
-{
-	struct backend_state *state = exchange->fleet->backends[backend].state;
-
-	if (UNLIKELY(exchange->fleet->backends[backend].group_first != backend))
-		return fleet_room(exchange->fleet, backend, exchange->deployment_number);
-	return &state->rooms[pair - state->deployments];
-}
-
-/* A deployment without a number, and so without a state, may rest all the same. */
-static void
-judge_unlisted(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct candidate *out)
-{
-	struct unlisted_rest rest;
-
-	if (exchange->deployment_length == 0 || out->availability == RESTING ||
-	    !unlisted_rests(&proxy_worker_of(exchange->worker)->proxy->unlisted, unlisted_key(exchange, backend),
-		now_ms, &rest))
-		return;
-	out->availability = RESTING;
-	out->reason = rest.reason;
-	out->until_ms = rest.until_ms;
-}
-
-/* When the pair has room for the request, as far as is known: now, where it has or nothing is known. */
-static uint64_t
-room_at_ms(const struct exchange *exchange, size_t backend, const struct rest *pair, uint64_t now_ms)
-{
-	const struct headroom *room = room_of(exchange, backend, pair);
-
-	return headroom_fits_at_ms(room,
-	    headroom_estimate(room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens), now_ms);
-}
-
-static void
-fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct candidate *out)
-{
-	const struct config_backend *config = exchange->fleet->backends[backend].config;
-	const struct headroom *room = NULL;
-	struct rest *whole, *pair;
-	uint64_t tokens = 0;
-
-	*out = (struct candidate){ .priority = config->priority,
-		.weight = config->weight,
-		.spill_early = exchange->fleet->config->spill_early };
-	out->excluded = was_tried(exchange, backend) || pinning_forbids(exchange, backend) ||
-	    !find_rests(exchange, backend, &whole, &pair);
-	if (out->excluded)
-		return;
-	if (exchange->estimate.affinity != 0 && exchange->fleet->config->prompt_cache_affinity)
-		out->affinity = hash_mix(exchange->estimate.affinity, exchange->fleet->backends[backend].affinity_key);
-	if (pair != NULL) {
-		room = room_of(exchange, backend, pair);
-		tokens = headroom_estimate(room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens);
-	}
-	candidate_judge(out, whole, pair, room, tokens, now_ms);
-	/* Who waited for it goes in order: others are out, and may yet be refused. */
-	if (exchange->hold.until_ms != 0 && pair != NULL && out->availability == AVAILABLE &&
-	    !ramp_has_room(&pair->ramp)) {
-		out->availability = PROBING;
-		out->reason = REST_THROTTLED;
-	}
-	if (pair == NULL)
-		judge_unlisted(exchange, backend, now_ms, out);
-}
-
-static bool
-take_probe(struct rest *rest, uint64_t now_ms, uint64_t lease_ms, bool *taken)
-{
-	*taken = false;
-	if (rest == NULL || rest_availability(rest, now_ms) != PROBE_DUE)
-		return rest == NULL || rest_availability(rest, now_ms) == AVAILABLE;
-	*taken = rest_take_probe(rest, now_ms, lease_ms);
-	return *taken;
-}
-
-/* Becomes the probe of whatever is due on the backend. False when another request was faster. */
-static bool
-take_probes(struct exchange *exchange, size_t backend, uint64_t now_ms, bool *of_pair, bool *of_whole)
-{
-	const struct config_timeouts *timeouts = &exchange->fleet->config->timeouts;
-	uint64_t lease_ms = timeouts->connect_ms + timeouts->response_ms + timeouts->commit_ms + PROBE_LEASE_SPARE_MS;
-	struct rest *whole, *pair;
-
-	if (!find_rests(exchange, backend, &whole, &pair) || !take_probe(whole, now_ms, lease_ms, of_whole))
-		return false;
-	if (take_probe(pair, now_ms, lease_ms, of_pair))
-		return true;
-	if (*of_whole) {
-		rest_end_probe(whole);
-		hold_wake(exchange->worker);
-	}
-	return false;
-}
-
-/* Calls that belong to a resource and to no deployment go to the first available backend in priority order. */
-static size_t
-first_in_order(const struct candidate *candidates, size_t count)
-{
-	size_t best = SELECT_NONE;
-
-	for (size_t i = 0; i < count; i++) {
-		if (candidates[i].excluded ||
-		    (candidates[i].availability != AVAILABLE && candidates[i].availability != PROBE_DUE))
-			continue;
-		if (best == SELECT_NONE || candidates[i].priority < candidates[best].priority)
-			best = i;
-	}
-	return best;
-}
-
-/* When a request like this one could be served soonest, were it to come again: every backend that knows the deployment
- * and does not rest for want of rights counts, whether this request has tried it or not. 0: nobody can tell. */
-static uint64_t
-soonest_recovery(const struct exchange *exchange, uint64_t now_ms)
-{
-	uint64_t soonest_ms = exchange->throttled_until_ms;
-
-	for (size_t i = 0; i < exchange->fleet->count; i++) {
-		struct candidate candidate;
-		uint64_t back_ms = now_ms + 1;
-		struct rest *whole, *pair;
-
-		if (pinning_forbids(exchange, i) || !find_rests(exchange, i, &whole, &pair))
-			continue;
-		candidate_judge(&candidate, whole, pair, NULL, 0, now_ms);
-		if (pair == NULL)
-			judge_unlisted(exchange, i, now_ms, &candidate);
-		if (candidate.availability == AVAILABLE && pair != NULL &&
-		    room_at_ms(exchange, i, pair, now_ms) > now_ms)
-			back_ms = room_at_ms(exchange, i, pair, now_ms);
-		if (candidate.reason == REST_CREDENTIALS || candidate.reason == REST_MISSING_DEPLOYMENT)
-			continue;
-		/* It takes requests and has failed this one all the same: nothing says when that will be otherwise. But
-		 * one that was throttled then, and now is not, has room again. */
-		if (was_tried(exchange, i) &&
-		    (pair == NULL || (candidate.availability == AVAILABLE && !was_throttled_by(exchange, i))))
-			continue;
-		if (candidate.availability == RESTING)
-			back_ms = candidate.until_ms;
-		else if (candidate.availability == PROBING && candidate.reason == REST_THROTTLED && pair != NULL &&
-		    rest_probe_until_ms(pair) > now_ms)
-			back_ms = rest_probe_until_ms(pair);
-		else if (candidate.availability == PROBING ||
-		    (pair != NULL && !ramp_has_room(&pair->ramp))) /* who knows */
-			back_ms = now_ms + exchange->fleet->config->cooldown.min_ms;
-		if (soonest_ms == 0 || back_ms < soonest_ms)
-			soonest_ms = back_ms;
-	}
-	return soonest_ms;
-}
-
-/* Why a backend is passed over, in a word; NULL when it is not. */
-static const char *
-reason_to_skip(const struct exchange *exchange, size_t backend, const struct candidate *candidate)
-{
-	if (was_tried(exchange, backend))
-		return NULL;
-	if (candidate->excluded)
-		return pinning_forbids(exchange, backend) ? "pinned" : "not_serving";
-	if (candidate->availability == RESTING || candidate->availability == PROBING)
-		return rest_state_name(candidate->availability, candidate->reason);
-	if (exchange->stopped_by != NULL)
-		return exchange->stopped_by;
-	return candidate->no_room ? "no_headroom" : NULL;
-}
-
-/* "openai1=skip:cooling(29999ms;retry-after-ms)" */
-static void
-explain(struct exchange *exchange, size_t backend, const struct candidate *candidate, uint64_t now_ms)
-{
-	struct passed_over why = { .reason = reason_to_skip(exchange, backend, candidate) };
-	struct rest *whole, *pair;
-
-	if (why.reason == NULL)
-		return;
-	if (!candidate->excluded && candidate->availability == RESTING && candidate->until_ms > now_ms) {
-		why.rest_ms = candidate->until_ms - now_ms;
-		why.because = rest_reason_name(candidate->reason);
-		if (candidate->reason == REST_THROTTLED && find_rests(exchange, backend, &whole, &pair) && pair != NULL)
-			why.because = hint_source_name(
-			    (enum hint_source)atomic_load_explicit(&pair->hint_source, memory_order_relaxed));
-	}
-	explain_passed_over(&exchange->explanation, backend, exchange->fleet->backends[backend].config->name, &why);
-}
-
-/* Says why backends were passed over that go before the chosen one, or beside it. That one does not serve the deployment is
- * no news while all goes well. */
-static void
-explain_skipped(struct exchange *exchange, const struct candidate *candidates, size_t count,
-    const struct candidate *chosen, uint64_t now_ms)
-{
-	bool excluded_matter = exchange->tally.attempts > 0 || exchange->pinning.resource != PIN_UNKNOWN;
-
-	for (size_t i = 0; i < count; i++) {
-		const struct candidate *candidate = &candidates[i];
-
-		if (candidate == chosen || candidate->priority > chosen->priority)
-			continue;
-		if (candidate->excluded ? excluded_matter
-					: candidate->availability != AVAILABLE || candidate->no_room > chosen->no_room)
-			explain(exchange, i, candidate, now_ms);
-	}
-}
-
-static void
-explain_all(struct exchange *exchange, uint64_t now_ms)
-{
-	for (size_t i = 0; i < exchange->fleet->count; i++) {
-		struct candidate candidate;
-
-		fill_candidate(exchange, i, now_ms, &candidate);
-		explain(exchange, i, &candidate, now_ms);
-	}
-}
-
-/* ---- waiting for a throttled backend ---------------------------------------------------------------------------- */
-
-/* What the pair is like, whether it has been tried or not. False when the backend does not serve the deployment. */
-static bool
-look_at_pair(const struct exchange *exchange, size_t backend, uint64_t now_ms, enum availability *of_whole,
-    enum availability *of_pair, struct rest **pair)
-{
-	struct rest *whole;
-
-	if (pinning_forbids(exchange, backend) || !find_rests(exchange, backend, &whole, pair) || *pair == NULL)
-		return false;
-	*of_whole = rest_availability(whole, now_ms);
-	*of_pair = rest_availability(*pair, now_ms);
-	return true;
-}
-
-bool
-exchange_throttle_ends(const struct exchange *exchange, uint64_t now_ms, struct throttle_end *out)
-{
-	enum availability of_whole, of_pair;
-	struct rest *pair;
-
-	*out = (struct throttle_end){ UINT64_MAX, UINT64_MAX };
-	for (size_t i = 0; i < exchange->fleet->count; i++) {
-		uint64_t until_ms, room_ms;
-
-		if (!look_at_pair(exchange, i, now_ms, &of_whole, &of_pair, &pair) || of_whole == RESTING)
-			continue;
-		/* Who failed in another way will not be asked again. */
-		if (was_tried(exchange, i) && !was_throttled_by(exchange, i))
-			continue;
-		room_ms = room_at_ms(exchange, i, pair, now_ms);
-		if (rest_reason(pair) != REST_THROTTLED && of_pair != PROBING && of_whole != PROBING &&
-		    room_ms <= now_ms && ramp_has_room(&pair->ramp) &&
-		    (of_pair == RESTING || !was_throttled_by(exchange, i)))
-			continue;
-		until_ms = of_pair == RESTING && rest_until_ms(pair) > room_ms ? rest_until_ms(pair) : room_ms;
-		if (until_ms < out->soonest_ms)
-			out->soonest_ms = until_ms;
-		if (until_ms > now_ms && until_ms < out->next_ms)
-			out->next_ms = until_ms;
-	}
-	return out->soonest_ms != UINT64_MAX;
-}
-
-/* Whether the backend takes requests. */
-static bool
-is_open(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct rest **pair)
-{
-	enum availability of_whole, of_pair;
-
-	return look_at_pair(exchange, backend, now_ms, &of_whole, &of_pair, pair) &&
-	    (of_whole == AVAILABLE || of_whole == PROBE_DUE) &&
-	    (of_pair == PROBE_DUE || (of_pair == AVAILABLE && ramp_has_room(&(*pair)->ramp)));
-}
-
-bool
-exchange_can_go(const struct exchange *exchange, uint64_t now_ms)
-{
-	struct rest *pair;
-
-	for (size_t i = 0; i < exchange->fleet->count; i++) {
-		if (is_open(exchange, i, now_ms, &pair) && (!was_tried(exchange, i) || was_throttled_by(exchange, i)) &&
-		    room_at_ms(exchange, i, pair, now_ms) <= now_ms)
-			return true;
-	}
-	return false;
-}
-
-/* Whether somebody takes requests who has not been asked yet. */
-static bool
-is_anybody_left(const struct exchange *exchange, uint64_t now_ms)
-{
-	struct rest *pair;
-
-	for (size_t i = 0; i < exchange->fleet->count; i++)
-		if (!was_tried(exchange, i) && is_open(exchange, i, now_ms, &pair))
-			return true;
-	return false;
-}
-
-bool
-exchange_flows(const struct exchange *exchange, uint64_t now_ms)
-{
-	enum availability of_whole, of_pair;
-	struct rest *pair;
-
-	for (size_t i = 0; i < exchange->fleet->count; i++) {
-		if (!was_tried(exchange, i) && look_at_pair(exchange, i, now_ms, &of_whole, &of_pair, &pair) &&
-		    of_whole == AVAILABLE && of_pair == AVAILABLE && ramp_is_open(&pair->ramp))
-			return true;
-	}
-	return false;
-}
-
-bool
-exchange_is_alone(const struct exchange *exchange, uint64_t now_ms)
-{
-	uint64_t failed = 0;
-
-	for (size_t i = 0; i < ARRAY_COUNT(exchange->tried); i++)
-		failed |= exchange->tried[i] & ~exchange->throttled_by[i];
-	return failed != 0 || is_anybody_left(exchange, now_ms);
-}
-
-bool
-exchange_is_particular(const struct exchange *exchange, uint64_t now_ms)
-{
-	return exchange->pinning.resource != PIN_UNKNOWN || exchange_is_alone(exchange, now_ms);
-}
+/* ---- attempts, one after another ----------------------------------------------------------------------------- */
 
 static bool
 may_try_again(struct exchange *exchange, uint64_t now_ms)
@@ -437,18 +66,6 @@ may_try_again(struct exchange *exchange, uint64_t now_ms)
 		exchange->stopped_by = "upload"; /* a body that was streamed once is gone */
 	}
 	return exchange->stopped_by == NULL;
-}
-
-/* What it refers to is stored where its deployment is not served. */
-static bool
-is_pinned_to_nobody(const struct exchange *exchange)
-{
-	struct rest *whole, *pair;
-
-	for (size_t i = 0; i < exchange->fleet->count; i++)
-		if (!pinning_forbids(exchange, i) && find_rests(exchange, i, &whole, &pair))
-			return false;
-	return exchange->pinning.resource != PIN_UNKNOWN;
 }
 
 /* Nobody has answered. */
@@ -473,11 +90,11 @@ answer_bad_gateway(struct exchange *exchange, uint64_t wait_ms, uint64_t now_ms)
 static void
 conclude_now(struct exchange *exchange, uint64_t now_ms)
 {
-	uint64_t recovery_ms = soonest_recovery(exchange, now_ms);
+	uint64_t recovery_ms = choice_soonest_recovery(exchange, now_ms);
 	uint64_t wait_ms = recovery_ms > now_ms ? recovery_ms - now_ms : exchange->fleet->config->cooldown.min_ms;
 
-	explain_all(exchange, now_ms);
-	if (is_pinned_to_nobody(exchange)) {
+	choice_explain_all(exchange, now_ms);
+	if (choice_is_pinned_to_nobody(exchange)) {
 		answer_error(exchange, 404, "DeploymentNotFound",
 		    "The backend that stores what this request refers to does not serve this deployment.", 0, false,
 		    now_ms);
@@ -520,7 +137,7 @@ exchange_hold_over(struct exchange *exchange, uint64_t now_ms)
 	/* Who has not been asked yet is at last, whatever room is thought to be there, and so is one that would take it just
 	 * now. */
 	if (now_ms >= exchange->hold.until_ms && (exchange->tally.throttled || exchange->forced_once) &&
-	    !is_anybody_left(exchange, now_ms) && !exchange_can_go(exchange, now_ms)) {
+	    !choice_is_anybody_left(exchange, now_ms) && !choice_can_go(exchange, now_ms)) {
 		conclude_now(exchange, now_ms);
 		return;
 	}
@@ -533,9 +150,8 @@ exchange_hold_over(struct exchange *exchange, uint64_t now_ms)
 void
 exchange_next(struct exchange *exchange, uint64_t now_ms)
 {
-	struct candidate candidates[CONFIG_BACKENDS_MAX];
-	size_t count = exchange->fleet->count;
-	struct selection selection;
+	struct choice choice;
+	const struct selection *selection = &choice.selection;
 	bool of_pair, of_whole;
 
 	switch (hold_line_up(exchange, now_ms)) {
@@ -553,37 +169,31 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 			conclude(exchange, now_ms);
 			return;
 		}
-		for (size_t i = 0; i < count; i++)
-			fill_candidate(exchange, i, now_ms, &candidates[i]);
-		selection = select_backend(candidates, count, now_ms, random_next(&exchange->worker->random),
-		    !exchange->forced_once);
-		if (exchange->deployment_length == 0 && selection.index != SELECT_NONE && !selection.forced)
-			selection.index = first_in_order(candidates, count);
-		if (selection.index == SELECT_NONE) {
-			exchange->tally.throttled = selection.throttled || !set_is_empty(exchange->throttled_by);
+		choice_make(exchange, now_ms, &choice);
+		if (selection->index == SELECT_NONE) {
+			exchange->tally.throttled = selection->throttled || !set_is_empty(exchange->throttled_by);
 			conclude(exchange, now_ms);
 			return;
 		}
 		of_pair = of_whole = false;
 		/* Others are asking already whether it is back: better to wait for their answer than to ask as well. */
-		if (selection.forced && candidates[selection.index].availability == PROBING &&
-		    hold_enter(exchange, now_ms))
+		if (selection->forced && choice.being_probed && hold_enter(exchange, now_ms))
 			return;
 		/* They would refuse it now, as far as is known, but not for long. */
-		if (selection.no_room && hold_enter(exchange, now_ms))
+		if (selection->no_room && hold_enter(exchange, now_ms))
 			return;
-		if (selection.forced)
+		if (selection->forced)
 			exchange->forced_once = true;
-		else if (!take_probes(exchange, selection.index, now_ms, &of_pair, &of_whole))
+		else if (!choice_take_probes(exchange, selection->index, now_ms, &of_pair, &of_whole))
 			continue; /* another worker was faster: the states have changed */
-		explain_skipped(exchange, candidates, count, &candidates[selection.index], now_ms);
-		set_add(exchange->tried, selection.index);
-		set_remove(exchange->throttled_by, selection.index); /* what it says now counts */
+		choice_explain_skipped(exchange, &choice, now_ms);
+		set_add(exchange->tried, selection->index);
+		set_remove(exchange->throttled_by, selection->index); /* what it says now counts */
 		exchange->tally.attempts++;
 		measure_failover(exchange);
-		exchange->last_label = exchange->fleet->backends[selection.index].label;
+		exchange->last_label = exchange->fleet->backends[selection->index].label;
 		exchange->failed_code = 0;
-		attempt_begin(exchange, selection.index, of_pair, of_whole, now_ms);
+		attempt_begin(exchange, selection->index, of_pair, of_whole, now_ms);
 		return;
 	}
 }
@@ -605,9 +215,9 @@ take_number(struct exchange *exchange, unsigned number, uint64_t now_ms)
 
 	exchange->deployment_number = number;
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
-		if (unlisted_rests(&proxy_worker_of(exchange->worker)->proxy->unlisted, unlisted_key(exchange, i),
-			now_ms, &rest) &&
-		    find_rests(exchange, i, &whole, &pair) && pair != NULL)
+		if (unlisted_rests(&proxy_worker_of(exchange->worker)->proxy->unlisted,
+			choice_unlisted_key(exchange, i), now_ms, &rest) &&
+		    choice_find_rests(exchange, i, &whole, &pair) && pair != NULL)
 			(void)rest_begin(pair, rest.until_ms, rest.reason);
 	}
 }
@@ -638,7 +248,7 @@ pair_to_rest(struct attempt *attempt, enum rest_reason reason, uint64_t now_ms)
 	    deployment_suppose(exchange->fleet->table, slice_of(exchange->deployment, exchange->deployment_length));
 	if (number != DEPLOYMENT_OTHER)
 		take_number(exchange, number, now_ms);
-	if (!find_rests(exchange, attempt->backend, &whole, &pair))
+	if (!choice_find_rests(exchange, attempt->backend, &whole, &pair))
 		return NULL;
 	return pair;
 }
@@ -657,8 +267,8 @@ rest_without_state(struct attempt *attempt, const struct verdict *verdict, uint6
 		exchange->throttled_until_ms = until_ms;
 	if (verdict->scope != REST_PAIR || exchange->deployment_length == 0 || rest_ms == 0)
 		return 0;
-	unlisted_begin(&proxy_worker_of(exchange->worker)->proxy->unlisted, unlisted_key(exchange, attempt->backend),
-	    until_ms, verdict->reason);
+	unlisted_begin(&proxy_worker_of(exchange->worker)->proxy->unlisted,
+	    choice_unlisted_key(exchange, attempt->backend), until_ms, verdict->reason);
 	/* A name that nobody knows is the caller's affair. */
 	if (verdict->reason == REST_MISSING_DEPLOYMENT)
 		return rest_ms;
@@ -680,7 +290,7 @@ let_group_rest(const struct attempt *attempt, uint64_t until_ms, uint64_t now_ms
 		return;
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
 		if (i == attempt->backend || strcmp(exchange->fleet->backends[i].config->quota_group, group) != 0 ||
-		    !find_rests(exchange, i, &whole, &pair) || pair == NULL)
+		    !choice_find_rests(exchange, i, &whole, &pair) || pair == NULL)
 			continue;
 		before_ms = rest_until_ms(pair);
 		if (!rest_begin(pair, until_ms, REST_THROTTLED))

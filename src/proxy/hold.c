@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "proxy/choice.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy.h"
 
@@ -216,9 +217,9 @@ hold_enter(struct exchange *exchange, uint64_t now_ms)
 	if (exchange->fleet->config->hold_ms == 0 || exchange->deployment_length == 0 || now_ms >= until_ms)
 		return false;
 	want_news(queue);
-	if (!exchange_throttle_ends(exchange, now_ms, &end) || end.soonest_ms >= until_ms || is_full(queue, exchange))
+	if (!choice_throttle_ends(exchange, now_ms, &end) || end.soonest_ms >= until_ms || is_full(queue, exchange))
 		return false;
-	enter(exchange, until_ms, exchange_can_go(exchange, now_ms) ? now_ms + HOLD_TURN_MS : next_look(&end, now_ms),
+	enter(exchange, until_ms, choice_can_go(exchange, now_ms) ? now_ms + HOLD_TURN_MS : next_look(&end, now_ms),
 	    now_ms);
 	return true;
 }
@@ -229,7 +230,7 @@ others_wait(const struct hold_queue *queue, const struct exchange *exchange, uin
 {
 	for (const struct exchange *other = queue->first; other != NULL; other = other->hold.next) {
 		if (is_of_same_deployment(other, exchange) && other->pinning.resource == exchange->pinning.resource &&
-		    !exchange_is_alone(other, now_ms))
+		    !choice_is_alone(other, now_ms))
 			return true;
 	}
 	return false;
@@ -247,7 +248,7 @@ hold_line_up(struct exchange *exchange, uint64_t now_ms)
 	    !others_wait(queue, exchange, now_ms))
 		return HOLD_FIRST;
 	if (is_full(queue, exchange)) /* it does not matter who goes first where all may go */
-		return exchange_flows(exchange, now_ms) ? HOLD_FIRST : HOLD_TOO_MANY;
+		return choice_flows(exchange, now_ms) ? HOLD_FIRST : HOLD_TOO_MANY;
 	want_news(queue);
 	enter(exchange, wait_ends(exchange, now_ms), now_ms + HOLD_LOOK_MS, now_ms);
 	return HOLD_BEHIND;
@@ -280,16 +281,16 @@ next_to_leave(struct hold_queue *queue, struct blocked *blocked, uint64_t now_ms
 			return exchange;
 		if (exchange->hold.until_ms < *next_ms)
 			*next_ms = exchange->hold.until_ms;
-		if (!exchange_is_particular(exchange, now_ms) && is_blocked(blocked, exchange))
+		if (!choice_is_particular(exchange, now_ms) && is_blocked(blocked, exchange))
 			continue;
-		if (exchange_can_go(exchange, now_ms))
+		if (choice_can_go(exchange, now_ms))
 			return exchange;
-		if (!exchange_throttle_ends(exchange, now_ms, &end))
+		if (!choice_throttle_ends(exchange, now_ms, &end))
 			return exchange; /* nothing to wait for any more */
 		look_ms = next_look(&end, now_ms);
 		if (look_ms < *next_ms)
 			*next_ms = look_ms;
-		if (blocked->count < BLOCKED_MAX && !exchange_is_particular(exchange, now_ms)) {
+		if (blocked->count < BLOCKED_MAX && !choice_is_particular(exchange, now_ms)) {
 			blocked->numbers[blocked->count] = exchange->deployment_number;
 			blocked->fleets[blocked->count++] = exchange->fleet;
 		}

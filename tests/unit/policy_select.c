@@ -419,6 +419,64 @@ fills_by_weight(void **state)
 	assert_int_equal(candidates[2].in_flight, 5000);
 }
 
+static size_t
+glance_over(const struct candidate *candidates, size_t count, uint64_t random)
+{
+	struct glance glance = { .index = SELECT_NONE, .random = random };
+
+	for (size_t i = 0; i < count; i++)
+		glance_at(&glance, i, candidates[i].priority, candidates[i].weight, candidates[i].in_flight);
+	return glance.index;
+}
+
+static void
+a_glance_finds_one_as_good(void **state)
+{
+	struct random random;
+
+	(void)state;
+	random_seed(&random, 13);
+	assert_true(glance_over(NULL, 0, 1) == SELECT_NONE);
+	for (int round = 0; round < 20000; round++) {
+		struct candidate candidates[20];
+		size_t count = 1 + random_below(&random, ARRAY_COUNT(candidates)), glanced, chosen;
+
+		for (size_t i = 0; i < count; i++)
+			candidates[i] = (struct candidate){ .priority = (uint32_t)random_below(&random, 3),
+				.weight = (uint32_t)random_below(&random, 4), /* 0 counts as 1 */
+				.in_flight = (uint32_t)random_below(&random, 5) };
+		glanced = glance_over(candidates, count, random_next(&random));
+		chosen = select_backend(candidates, count, NOW_MS, random_next(&random), true).index;
+		assert_true(glanced < count);
+		assert_int_equal(candidates[glanced].priority, candidates[chosen].priority);
+		assert_int_equal(candidates[glanced].in_flight *
+			(candidates[chosen].weight ? candidates[chosen].weight : 1),
+		    candidates[chosen].in_flight * (candidates[glanced].weight ? candidates[glanced].weight : 1));
+	}
+}
+
+static void
+a_glance_shares_ties_by_weight(void **state)
+{
+	static const struct candidate candidates[] = { FREE(2, 90, 0), FREE(1, 1, 0), FREE(1, 3, 0), FREE(1, 50, 1),
+		FREE(1, 6, 0), FREE(2, 90, 0) };
+	static const double want[] = { 0, 0.1, 0.3, 0, 0.6, 0 };
+	const int rounds = 200000;
+	int counts[ARRAY_COUNT(candidates)] = { 0 };
+	struct random random;
+
+	(void)state;
+	random_seed(&random, 17);
+	for (int i = 0; i < rounds; i++)
+		counts[glance_over(candidates, ARRAY_COUNT(candidates), random_next(&random))]++;
+	for (size_t i = 0; i < ARRAY_COUNT(candidates); i++) {
+		double share = (double)counts[i] / rounds;
+
+		if (share < want[i] - 0.006 || share > want[i] + 0.006)
+			fail_msg("candidate %zu has %.4f instead of %.4f", i, share, want[i]);
+	}
+}
+
 int
 main(void)
 {
@@ -429,6 +487,8 @@ main(void)
 		cmocka_unit_test(holds_for_any_candidates),
 		cmocka_unit_test(shares_ties_by_weight),
 		cmocka_unit_test(fills_by_weight),
+		cmocka_unit_test(a_glance_finds_one_as_good),
+		cmocka_unit_test(a_glance_shares_ties_by_weight),
 	};
 
 	return cmocka_run_group_tests_name("policy/select", tests, NULL, NULL);
