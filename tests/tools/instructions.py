@@ -47,6 +47,7 @@ ANSWER_FIELDS = (
 REQUEST_BODY_BYTES, ANSWER_BODY_BYTES, LARGE_BODY_BYTES = 2048, 1536, 40960
 # A turn of the loop with requests has to be short of the 10 ms after which pooled connections are checked before use.
 FEW_TOGETHER, MANY_TOGETHER = 8, 32
+LARGE_FLEET = 100
 TRIES = 3
 MEASURES = ("instructions", "system_calls")
 CREDIBLE = 0.5  # of what is recorded
@@ -234,6 +235,7 @@ def fail_over(world, count):
 # name → what is done, how often in the two runs, and by how many requests or events that is divided each time.
 CASES = {
     "json": (forward, {}, 100, 500, 1),
+    "json_fleet": (forward, {}, 200, 600, 1),  # with LARGE_FLEET backends
     "json_together": (forward, {"together": FEW_TOGETHER}, 10, 60, FEW_TOGETHER),
     "request_40k": (forward, {"request": make_request(LARGE_BODY_BYTES)}, 30, 130, 1),
     "answer_40k": (forward, {"answer": make_answer(LARGE_BODY_BYTES)}, 30, 130, 1),
@@ -261,14 +263,17 @@ def measure(program, name, count):
         for listener in listeners:
             listener.settimeout(TIMEOUT_SECONDS)
         tls = make_certificate(directory) if name == "tls" else None
+        entries = [{"name": f"openai{i + 1}", "priority": i + 1,
+                    "url": f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}",
+                    "auth": {"type": "api_key", "key": "fedcba9876543210fedcba9876543210"},
+                    **({"tls": {"verify": False}} if tls else {})} for i, listener in enumerate(listeners)]
+        if name == "json_fleet":  # equals behind one address
+            entries = [{**entries[0], "name": f"openai{i + 1}"} for i in range(LARGE_FLEET)]
         config = pathlib.Path(directory, "config.json")
         config.write_text(json.dumps({
             "listen": {"address": "127.0.0.1", "port": 0}, "admin": {"address": "127.0.0.1", "port": 0}, "workers": 1,
             "log": {"requests": False},
-            "backends": [{"name": f"openai{i + 1}", "priority": i + 1,
-                          "url": f"{'https' if tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}",
-                          "auth": {"type": "api_key", "key": "fedcba9876543210fedcba9876543210"},
-                          **({"tls": {"verify": False}} if tls else {})} for i, listener in enumerate(listeners)]}))
+            "backends": entries}))
         counts = pathlib.Path(directory, "callgrind.out")
         calls = pathlib.Path(directory, "calls.%p")
         daemon = subprocess.Popen(
