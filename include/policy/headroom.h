@@ -12,7 +12,7 @@
  *
  * Nothing here closes a backend: without news, with −1 or once the news is old, what is left is unknown, and unknown
  * counts as room. News is as old as the request that it came for: the head may have had to wait for the whole answer. What
- * comes with a refusal holds no longer than the refusal's hint. Pure: time is a parameter. Safe from any thread, without locks: a figure that two workers write at once
+ * comes with a refusal holds hardly longer than the refusal's hint. Pure: time is a parameter. Safe from any thread, without locks: a figure that two workers write at once
  * may be a moment old.
  *
  *	headroom_sent(room, tokens, now_ms, &ticket);                    the attempt begins
@@ -59,8 +59,8 @@ struct headroom {
 	_Atomic uint32_t utilisation;  /* in 1/10000 */
 	_Atomic uint32_t prompt_ratio; /* tokens per 1024 bytes of prompt, learned; 0: unknown */
 	_Atomic uint32_t completion;   /* tokens of an answer, on the average; 0: unknown */
-	_Atomic uint32_t full_ms;      /* it counts as full until so long after utilisation_ms, as a refusal's hint has
-					  it, and then no more; with FULL_SPILLED, as a spillover shows; 0: neither */
+	_Atomic uint32_t full_ms;      /* it counts as full until so long after utilisation_ms, by a refusal's hint, and
+					  then no more; with FULL_SPILLED, as a spillover shows; 0: neither */
 };
 
 /* What an attempt has booked. */

@@ -15,6 +15,8 @@
 #define DRAIN_EXCESS_MIN 50U
 #define DRAIN_WAIT_MAX_MS 20000U
 #define DRAIN_FORESEEN_MS 500U
+/* After a refusal's hint it is kept away from full as well, but it is not left alone for longer than this for it. */
+#define DRAIN_SPARE_MAX_MS 150U
 /* What a token fills is learned over so long at least (in a single answer the last digit told is too coarse) and at most,
  * and only above this utilisation: near the ground some of the time there was nothing to drain. */
 #define LESSON_MIN_MS 500U
@@ -153,7 +155,7 @@ booked(const struct headroom *room)
 }
 
 /* How far above nearly full it is now, in 1/10000: it has drained since it was told, and more was sent. After a refusal that
- * is counted from the end of its hint, when it is no longer full. 0: it is not. */
+ * is counted from when it was only nearly full, by its hint. 0: it is not. */
 static uint64_t
 overfull(const struct headroom *room, uint64_t now_ms)
 {
@@ -396,6 +398,19 @@ span_ms(uint64_t sent_ms, uint64_t until_ms)
 	return span < FULL_SPILLED ? (uint32_t)span : FULL_SPILLED - 1;
 }
 
+/* When it is only nearly full, of one that is full until then. */
+static uint64_t
+nearly_full_ms(const struct headroom *room, uint64_t until_ms)
+{
+	uint64_t more_ms;
+	struct drain drain;
+
+	if (!drain_of(room, &drain))
+		return until_ms;
+	more_ms = (HEADROOM_FULL - HEADROOM_NEARLY_FULL) * drain.wait_ms / drain.excess;
+	return until_ms + (more_ms < DRAIN_SPARE_MAX_MS ? more_ms : DRAIN_SPARE_MAX_MS);
+}
+
 /* What another deployment's quota has paid for says nothing about this one's, but that it is full. */
 static void
 take_spillover(struct headroom *room, struct headroom_ticket *ticket, uint64_t now_ms)
@@ -432,10 +447,11 @@ headroom_told(struct headroom *room, struct headroom_ticket *ticket, const struc
 	if (news.utilisation != NULL && read_percent(news.utilisation->value, &percent)) {
 		bool refused = percent >= HEADROOM_FULL && refusal.until_ms != UINT64_MAX;
 
-		if (take_utilisation(room, ticket, percent, refused ? span_ms(ticket->sent_ms, refusal.until_ms) : 0))
-			learn_fill(room, ticket, percent);
 		if (refused)
 			learn_drain(room, percent, refusal.exact_ms);
+		if (take_utilisation(room, ticket, percent,
+			refused ? span_ms(ticket->sent_ms, nearly_full_ms(room, refusal.until_ms)) : 0))
+			learn_fill(room, ticket, percent);
 	}
 	return false;
 }

@@ -123,7 +123,7 @@ old_news_is_unknown(void **state)
 	}
 }
 
-/* A refusal's hint says when to come again; what else it tells keeps nobody away for longer. */
+/* A refusal's hint says when to come again; what else it tells keeps nobody away for much longer. */
 static const struct {
 	const char *behaviour;
 	const char *name, *value;
@@ -131,11 +131,12 @@ static const struct {
 	uint64_t until_ms; /* it does not fit before */
 } refusals[] = {
 	{ "above full by a hair", PERCENT_NAME, "100.1%", "retry-after-ms", "50", 50 },
-	{ "above full", PERCENT_NAME, "105%", "retry-after-ms", "50", 50 },
+	{ "above full", PERCENT_NAME, "105%", "retry-after-ms", "50", 55 },
 	{ "far above full", PERCENT_NAME, "900%", "retry-after-ms", "50", 50 },
+	{ "it drains slowly", PERCENT_NAME, "101%", "retry-after-ms", "2000", 2150 },
 	{ "above full for long", PERCENT_NAME, "100.1%", "retry-after-ms", "5000", 5000 },
-	{ "a fraction", PERCENT_NAME, "105%", "retry-after-ms", "49.2", 50 },
-	{ "the other spelling", PERCENT_NAME, "105%", "x-ms-retry-after-ms", "50", 50 },
+	{ "a fraction", PERCENT_NAME, "105%", "retry-after-ms", "49.2", 55 },
+	{ "the other spelling", PERCENT_NAME, "105%", "x-ms-retry-after-ms", "50", 55 },
 	{ "in seconds", PERCENT_NAME, "130%", "retry-after", "2", 2000 },
 	{ "at once", PERCENT_NAME, "130%", "retry-after-ms", "0", 1 },
 	{ "no tokens are left", "x-ratelimit-remaining-tokens", "0", "retry-after-ms", "400", 400 },
@@ -394,9 +395,9 @@ a_provisioned_deployment_is_learned(void **state)
 		.items = { { .value = SLICE("105.0%"), .id = HEADER_DEPLOYMENT_UTILIZATION },
 		    { .value = SLICE("1000"), .id = HEADER_RETRY_AFTER_MS } } };
 	headroom_told(&room, &ticket, &refusal, now_ms, MAX_MS);
-	CHECK_NUMBER("until then", headroom_fits_at_ms(&room, 1, now_ms), now_ms + 1000);
+	CHECK_NUMBER("until it is nearly full", headroom_fits_at_ms(&room, 1, now_ms), now_ms + 1100);
 	headroom_give_back(&room, &ticket);
-	CHECK_NUMBER("what was refused has filled nothing", headroom_fits_at_ms(&room, 1, now_ms), now_ms + 1000);
+	CHECK_NUMBER("what was refused has filled nothing", headroom_fits_at_ms(&room, 1, now_ms), now_ms + 1100);
 	/* Requests of 1000 tokens, of which a half turns out to be unused, every 100 ms: in the long run it stays as it is. */
 	for (unsigned i = 0; i < 200; i++) {
 		now_ms += 100;
