@@ -1,7 +1,7 @@
 /* proxy/hold.h: requests that wait for a throttled backend instead of being refused.
  *
- * When all backends that serve a request are throttled and one of them is back within retry.hold_ms, the request waits in
- * its worker's queue: first come, first served, bounded in number and bytes. Who comes while others wait for the same lines
+ * When all backends that serve a request are throttled, or have no room for it as far as is known, and one of them is back
+ * within retry.hold_ms, the request waits in its worker's queue: first come, first served, bounded in number and bytes. Who comes while others wait for the same lines
  * up behind them; who goes and is throttled again has its old place back. Requests leave as backends can take them: the
  * first is the probe of a backend whose time is over, and the more are taken the more may go (policy/ramp.h). A request
  * waits hold_ms in all, however often it is queued.
