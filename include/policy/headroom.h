@@ -12,8 +12,9 @@
  *
  * Nothing here closes a backend: without news, with −1 or once the news is old, what is left is unknown, and unknown
  * counts as room. News is as old as the request that it came for: the head may have had to wait for the whole answer. What
- * comes with a refusal holds hardly longer than the refusal's hint. Pure: time is a parameter. Safe from any thread, without locks: a figure that two workers write at once
- * may be a moment old.
+ * comes with a refusal holds hardly longer than the refusal's hint.
+ *
+ * Pure: time is a parameter. Safe from any thread, without locks: a figure that two workers write at once may be a moment old.
  *
  *	headroom_sent(room, tokens, now_ms, &ticket);                    the attempt begins
  *	headroom_told(room, &ticket, &head->headers, now_ms, max_ms);    its head has come
