@@ -85,6 +85,16 @@ room_at_ms(const struct exchange *exchange, size_t backend, const struct rest *p
 	    headroom_estimate(room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens), now_ms);
 }
 
+/* Whether it has room of its own; one that spills over has not, and makes nobody wait. */
+static bool
+has_room(const struct exchange *exchange, size_t backend, const struct rest *pair, uint64_t now_ms)
+{
+	const struct headroom *room = room_of(exchange, backend, pair);
+
+	return headroom_fits(room,
+	    headroom_estimate(room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens), now_ms);
+}
+
 static void
 fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct candidate *out)
 {
@@ -174,7 +184,7 @@ choose_at_a_glance(const struct exchange *exchange, uint64_t now_ms, uint64_t ra
 		glance_at(&glance, i, config->priority, config->weight, rest_in_flight(pair));
 	}
 	if (glance.index == SELECT_NONE || !choice_find_rests(exchange, glance.index, &whole, &pair) ||
-	    room_at_ms(exchange, glance.index, pair, now_ms) > now_ms)
+	    !has_room(exchange, glance.index, pair, now_ms))
 		return SELECT_NONE;
 	return glance.index;
 }

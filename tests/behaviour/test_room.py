@@ -5,7 +5,7 @@ import pytest
 
 from harness import answers
 from harness.client import wait_for
-from harness.stage import in_order
+from harness.stage import in_order, make_config
 from test_admin import Admin, backend_of, deployment_of
 from test_metrics import scrape
 from test_reload import reload
@@ -47,10 +47,14 @@ def test_a_backend_is_asked_again_after_its_refusals_hint(stage):
 
 # ---- spillover
 
-def test_a_deployment_that_spills_over_goes_after_others(stage):
-    """The news is for a second, which a busy machine may miss: each answer of the first one's renews it."""
+@pytest.mark.parametrize("more", [0, 8])
+def test_a_deployment_that_spills_over_goes_after_others(stage, more):
+    """The news is for a second, which a busy machine may miss: each answer of the first one's renews it. Among many
+    backends the choice is made in another way, where it is an easy one."""
     first = stage.backend(default=answers.ok(headers=SPILLED))
-    daemon = stage.daemon(in_order(first, stage.backend()), **SPILL_EARLY)
+    config = make_config(in_order(first, stage.backend()), SPILL_EARLY)
+    config["backends"] += [{**config["backends"][1], "name": f"more{n}", "priority": 3} for n in range(more)]
+    daemon = stage.start(config)
     assert daemon.chat().header("x-aoai-lb-backend") == "one"
     wait_for(lambda: daemon.chat().header("x-aoai-lb-attempts") == "one=skip:no_headroom,two=200", what="a spared deployment")
     wait_for(lambda: daemon.chat().header("x-aoai-lb-backend") == "one", what="the end of it")
