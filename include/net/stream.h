@@ -53,7 +53,7 @@ struct stream {
 	bool read_needs_write; /* TLS: the pending read can go on once the socket takes bytes */
 	bool write_needs_read;
 	bool messages_came; /* TLS: for which OpenSSL holds buffers that are to be given back */
-	bool read_armed; /* what epoll was told */
+	bool read_armed;    /* what epoll was told */
 	bool write_armed;
 	const char *fault; /* why it broke, text that stays; NULL before */
 };
