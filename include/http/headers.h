@@ -4,7 +4,7 @@
  *
  *	struct headers *headers = &head.headers;
  *	const struct header *hint = headers_find(headers, HEADER_RETRY_AFTER_MS);
- *	headers_write_upstream(headers, &filter, &out);
+ *	headers_write_upstream(headers, &out);
  */
 #ifndef HTTP_HEADERS_H
 #define HTTP_HEADERS_H
@@ -71,7 +71,7 @@ struct header {
 
 struct headers {
 	unsigned count;
-	uint64_t ids; /* of the fields: most questions are about one that is not there */
+	uint64_t ids; /* of the fields, set by whoever adds one: most questions are about one that is not there */
 	struct header items[HEADERS_MAX];
 };
 

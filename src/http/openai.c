@@ -316,6 +316,23 @@ openai_event_read(const struct sse_event *event, struct openai_event *out)
 	}
 }
 
+/* Enough for any of the keys below, each letter in six bytes, of which the first is known to be spelled so. */
+#define ESCAPED_KEY_BYTES 32
+
+/* Whether the string that begins text spells a letter as \u006x or \u007x: it may be one of the keys below. */
+static bool
+spells_letters(struct slice text)
+{
+	size_t length = text.length < ESCAPED_KEY_BYTES ? text.length : ESCAPED_KEY_BYTES;
+
+	for (size_t i = 1; i + 5 < length && text.data[i] != '"'; i++) {
+		if (text.data[i] == '\\' && text.data[i + 1] == 'u' && text.data[i + 2] == '0' &&
+		    text.data[i + 3] == '0' && (text.data[i + 4] == '6' || text.data[i + 4] == '7'))
+			return true;
+	}
+	return false;
+}
+
 /* Whether text holds the bytes of the keys "error" or "type" or of a "usage" that is not null, as key or as string. */
 static bool
 mentions_more(struct slice text)
@@ -325,7 +342,8 @@ mentions_more(struct slice text)
 	for (const char *at = text.data; (at = scan_quoted_etu(at, end)) != end; at++) {
 		struct slice rest = slice_of(at, (size_t)(end - at));
 
-		if (slice_starts_with(rest, SLICE("\"type\"")) || slice_starts_with(rest, SLICE("\"error\"")))
+		if (slice_starts_with(rest, SLICE("\"type\"")) || slice_starts_with(rest, SLICE("\"error\"")) ||
+		    spells_letters(rest))
 			return true;
 		if (slice_starts_with(rest, SLICE("\"usage\"")) &&
 		    !slice_starts_with(slice_skip(rest, 7), SLICE(":null")))

@@ -219,7 +219,8 @@ scan_name(const char *at, const char *end)
 	return scan(at, end, scan_mark_name, scan_stops_name);
 }
 
-/* The first quote with an e, a t or a u behind it, as before "error", "type" and "usage"; else end. */
+/* The first quote with an e, a t or a u behind it, as before "error", "type" and "usage", or with a backslash, by which
+ * they may be spelled in another way; else end. */
 static inline const char *
 scan_quoted_etu(const char *at, const char *end)
 {
@@ -228,14 +229,14 @@ scan_quoted_etu(const char *at, const char *end)
 	for (; end - at > SCAN_BLOCK_BYTES; at += SCAN_BLOCK_BYTES) {
 		scan_block quote = (scan_block)(scan_load(at) == scan_repeat('"')), next = scan_load(at + 1);
 		/* 't' and 'u' differ in one bit. */
-		scan_block letter =
-		    (scan_block)((next | scan_repeat(1)) == scan_repeat('u')) | (scan_block)(next == scan_repeat('e'));
+		scan_block letter = (scan_block)((next | scan_repeat(1)) == scan_repeat('u')) |
+		    (scan_block)(next == scan_repeat('e')) | (scan_block)(next == scan_repeat('\\'));
 
 		if (scan_hit(quote & letter, &first))
 			return at + first;
 	}
 	for (; end - at > 1; at++) {
-		if (at[0] == '"' && ((at[1] | 1) == 'u' || at[1] == 'e'))
+		if (at[0] == '"' && ((at[1] | 1) == 'u' || at[1] == 'e' || at[1] == '\\'))
 			return at;
 	}
 	return end;

@@ -118,7 +118,7 @@ fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms,
 	}
 	candidate_judge(out, whole, pair, room, tokens, now_ms);
 	/* Who waited for it goes in order: others are out, and may yet be refused. */
-	if (exchange->hold.until_ms != 0 && pair != NULL && out->availability == AVAILABLE &&
+	if (exchange->hold.until_ms > now_ms && pair != NULL && out->availability == AVAILABLE &&
 	    !ramp_has_room(&pair->ramp)) {
 		out->availability = PROBING;
 		out->reason = REST_THROTTLED;
@@ -387,7 +387,7 @@ is_open(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct
 
 	return look_at_pair(exchange, backend, now_ms, &of_whole, &of_pair, pair) &&
 	    (of_whole == AVAILABLE || of_whole == PROBE_DUE) &&
-	    (of_pair == PROBE_DUE || (of_pair == AVAILABLE && ramp_has_room(&(*pair)->ramp)));
+	    (of_pair == PROBE_DUE || (of_pair == AVAILABLE && (ramp_has_room(&(*pair)->ramp) || (exchange->hold.until_ms != 0 && exchange->hold.until_ms <= now_ms))));
 }
 
 bool

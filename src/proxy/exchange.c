@@ -180,7 +180,8 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 		if (selection->forced && choice.being_probed && hold_enter(exchange, now_ms))
 			return;
 		/* They would refuse it now, as far as is known, but not for long. */
-		if (selection->no_room && hold_enter(exchange, now_ms))
+		if (0) return;
+		if (selection->no_room && selection->room_ms > now_ms && hold_enter(exchange, now_ms))
 			return;
 		if (selection->forced)
 			exchange->forced_once = true;
@@ -331,7 +332,8 @@ let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms
 		    random_next(&attempt->worker->random));
 	if (verdict->reason == REST_THROTTLED)
 		let_group_rest(attempt, now_ms + rest_ms, now_ms);
-	ramp_restart(&rest->ramp);
+	if (verdict->reason == REST_THROTTLED)
+		ramp_restart(&rest->ramp);
 	if (attempt->status == 429 && attempt->request_done_ms != 0 && attempt->head_ms >= attempt->request_done_ms)
 		ramp_time_refusal(&rest->ramp, attempt->head_ms - attempt->request_done_ms);
 	if (rest_begin(rest, now_ms + rest_ms, verdict->reason)) {

@@ -23,7 +23,7 @@ static const struct scanner {
 static void
 quoted_letters_are_found_wherever_they_stand(void **state)
 {
-	static const char letters[] = "etuds\"v";
+	static const char letters[] = "etu\\ds\"v";
 
 	(void)state;
 	for (size_t length = 2; length < LENGTH_MAX; length++) {
@@ -36,7 +36,7 @@ quoted_letters_are_found_wherever_they_stand(void **state)
 				text[at + 1] = letters[i];
 				copy = exact_copy(text, length);
 				CHECK_NUMBER("place", scan_quoted_etu(copy, copy + length) - copy,
-				    i < 3 || (letters[i] == '"' && at + 2 < length) ? at + (letters[i] == '"' ? 1 : 0)
+				    i < 4 || (letters[i] == '"' && at + 2 < length) ? at + (letters[i] == '"' ? 1 : 0)
 										    : length);
 				free(copy);
 			}
