@@ -120,9 +120,22 @@ note_message(const SSL *ssl, int where, int result)
 		stream->messages_came = true;
 }
 
+/* Before these releases OpenSSL frees the read buffer although the half of a record is in it (CVE-2024-4741). Distributions
+ * mend it without another number: there it costs memory only. */
+static bool
+may_free_buffers(void)
+{
+	static const unsigned mended[] = { 14, 6, 2, 1 }; /* 3.0.14, 3.1.6, 3.2.2, 3.3.1 */
+	unsigned minor = OPENSSL_version_minor(), patch = OPENSSL_version_patch();
+
+	return OPENSSL_version_major() > 3 || minor >= ARRAY_COUNT(mended) || patch >= mended[minor];
+}
+
 static void
 free_tls_buffers(struct stream *stream)
 {
+	if (!may_free_buffers())
+		return;
 	/* Where bytes wait in them they stay, and the next read's end comes here again. */
 	if (SSL_free_buffers(stream->ssl) == 1)
 		stream->messages_came = false;
