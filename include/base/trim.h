@@ -16,10 +16,14 @@
 
 #include "base/compiler.h"
 
-/* What so few connections leave behind is not worth it. */
+/* What so few connections leave behind, or an eighth of those that are open, is not worth it. */
 #define TRIM_CONNECTIONS 64U
+/* A burst is over when so many ticks have brought little of what its busiest one brought. */
+#define TRIM_QUIET_TICKS 2U
 /* A burst that does not end is not waited for longer than this. */
 #define TRIM_PATIENCE_TICKS 30U
+/* At the least between one time and the next. */
+#define TRIM_REST_TICKS 60U
 
 /* Zeroed at first. */
 struct trim {
@@ -27,7 +31,9 @@ struct trim {
 	uint64_t open;   /* connections, by the last tick */
 	uint64_t burst;  /* connections made or gone since the last trim */
 	uint64_t peak;   /* the most of these in one tick */
-	unsigned waited; /* ticks in which the burst went on */
+	unsigned quiet;  /* ticks since it went on */
+	unsigned waited; /* ticks since it was large enough */
+	unsigned rest;   /* ticks until it may be due again */
 };
 
 /* made: handshakes begun since the start. open: connections of callers now. True when the memory is to be trimmed. */
