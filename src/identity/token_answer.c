@@ -168,10 +168,18 @@ static bool
 repeats_secret(struct slice text, struct slice secret)
 {
 	char decoded[SHOWN_MAX_BYTES];
-	size_t length = 0;
+	size_t length = 0, one;
 
-	return has_part_of(text, secret) ||
-	    (percent_decode(text, decoded, &length) && has_part_of(slice_of(decoded, length), secret));
+	/* A percent sign that begins no sequence, or one that is cut, stands for itself. */
+	for (size_t at = 0; at < text.length && length < sizeof(decoded); length++) {
+		if (text.data[at] == '%' && text.length - at >= 3 &&
+		    percent_decode(slice_of(text.data + at, 3), decoded + length, &one)) {
+			at += 3;
+			continue;
+		}
+		decoded[length] = text.data[at++];
+	}
+	return has_part_of(text, secret) || has_part_of(slice_of(decoded, length), secret);
 }
 
 /* Entra's descriptions go on with trace ids, each on a line of its own. */
@@ -317,6 +325,14 @@ read_grant(struct slice body, int64_t now_unix_ms, uint64_t took_ms, struct toke
 	return NULL;
 }
 
+static bool
+holds_token(struct slice body)
+{
+	struct json_want token = { .key = SLICE("access_token") };
+
+	return json_scan_prefix(body, &token, 1) && token.kind != JSON_ABSENT && token.kind != JSON_NULL;
+}
+
 void
 token_answer_read(unsigned status, struct slice body, int64_t now_unix_ms, uint64_t took_ms, struct slice secret,
     struct token_answer *out)
@@ -337,7 +353,9 @@ token_answer_read(unsigned status, struct slice body, int64_t now_unix_ms, uint6
 	out->lifetime_ms = 0;
 	out->verdict = TOKEN_LATER;
 	(void)snprintf(out->reason, sizeof(out->reason), "%s", fault);
-	explain(body, secret, out);
+	/* An answer that has a token may say it again in its other members. */
+	if (!holds_token(body))
+		explain(body, secret, out);
 }
 
 void

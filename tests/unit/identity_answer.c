@@ -143,6 +143,8 @@ static const struct {
 	{ "a short secret, whole", "abc", "xabcx", "it answered 400: a text that repeats" },
 	{ "a short secret, in part", "abc", "ab", "it answered 400: ab" },
 	{ "with percents", "a/b/c/d/e/f", "a%2Fb%2fc%2Fd%2Fe%2Ff", "it answered 400: a text that repeats" },
+	{ "with percents beside one that is none", "a/b/c/d/e/f", "100% sure: a%2Fb%2fc%2Fd%2Fe%2Ff%2",
+	    "it answered 400: a text that repeats" },
 	{ "with escapes of JSON", "a/b/c/d/e/f", "a\\/b\\u002fc/d/e/f", "it answered 400: a text that repeats" },
 	{ "no secret at all", "", "anything", "it answered 400: anything" },
 };
@@ -219,6 +221,20 @@ test_a_span_counts_from_the_question_and_a_moment_does_not(void **state)
 	token_answer_free(&answer);
 }
 
+static void
+a_token_that_cannot_be_used_is_not_shown(void **state)
+{
+	static const char body[] = "{\"access_token\":\"TOKENTOKENTOKEN\",\"expires_in\":\"soon\",\"error\":\"e\","
+				   "\"error_description\":\"TOKENTOKENTOKEN\",\"message\":\"TOKENTOKENTOKEN\"}";
+	struct token_answer answer;
+
+	(void)state;
+	token_answer_read(200, slice_from(body), 0, 0, SLICE_EMPTY, &answer);
+	assert_int_equal(answer.verdict, TOKEN_LATER);
+	assert_null(strstr(answer.reason, "TOKEN"));
+	token_answer_free(&answer);
+}
+
 int
 main(void)
 {
@@ -229,6 +245,7 @@ main(void)
 		cmocka_unit_test(test_the_longest_token_is_taken_and_a_longer_one_is_not),
 		cmocka_unit_test(test_a_long_reason_is_cut),
 		cmocka_unit_test(test_a_span_counts_from_the_question_and_a_moment_does_not),
+		cmocka_unit_test(a_token_that_cannot_be_used_is_not_shown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
