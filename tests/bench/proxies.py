@@ -161,7 +161,7 @@ daemon off; worker_processes {self.workers}; worker_rlimit_nofile 20000; pid {se
 error_log {self.directory}/nginx.log crit;
 events {{ worker_connections 20000; multi_accept on; }}
 http {{
-  access_log {f'{self.directory}/nginx-access.log combined' if self.access_log else 'off'};
+  access_log {f'{self.directory}/nginx-access.log combined buffer=64k flush=1s' if self.access_log else 'off'};
   client_body_temp_path {self.directory}/body; proxy_temp_path {self.directory}/proxy; fastcgi_temp_path {self.directory}/f;
   uwsgi_temp_path {self.directory}/u; scgi_temp_path {self.directory}/s;
   keepalive_timeout 75s; keepalive_requests 100000000; tcp_nodelay on; client_body_buffer_size 64k;
