@@ -61,7 +61,7 @@ uint64_t choice_soonest_recovery(const struct exchange *exchange, uint64_t now_m
 struct throttle_end {
 	/* The first of them; now: a probe is due or under way, also one of a backend that failed. */
 	uint64_t soonest_ms;
-	/* The first after now; UINT64_MAX: there is none. */
+	/* The first after now, of whatever rest but one that an operator has to mend; UINT64_MAX: there is none. */
 	uint64_t next_ms;
 };
 
@@ -73,10 +73,10 @@ bool choice_can_go(const struct exchange *exchange, uint64_t now_ms);
 bool choice_is_anybody_left(const struct exchange *exchange, uint64_t now_ms);
 /* Whether a backend takes such requests as they come: it is not just coming back from a rest. */
 bool choice_flows(const struct exchange *exchange, uint64_t now_ms);
-/* What it waits for says nothing about others: it has failed on a backend, other than by being throttled, or somebody takes
- * requests, but has no room for one of its size. */
-bool choice_is_alone(const struct exchange *exchange, uint64_t now_ms);
-/* What holds for others of the same deployment may not hold for it: it is alone so, or pinned. */
+/* It has failed on a backend, other than by being throttled. */
+bool choice_has_failed(const struct exchange *exchange);
+/* What holds for others of the same deployment may not hold for it: it is pinned, has failed, or somebody takes requests, but
+ * has no room for one of its size. */
 bool choice_is_particular(const struct exchange *exchange, uint64_t now_ms);
 
 #endif

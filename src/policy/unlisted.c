@@ -19,6 +19,9 @@ unlisted_begin(struct unlisted_table *table, uint64_t key, uint64_t until_ms, en
 	for (size_t i = 0; i < UNLISTED_PLACES && load(&chosen->key) != key; i++)
 		if (load(&row[i].key) == key || load(&row[i].word) < load(&chosen->word))
 			chosen = &row[i];
+	/* A late, short failure never shortens a rest. */
+	if (load(&chosen->key) == key && load(&chosen->word) >> REASON_BITS > until_ms)
+		return;
 	atomic_store_explicit(&chosen->key, key, memory_order_relaxed);
 	atomic_store_explicit(&chosen->word, until_ms << REASON_BITS | (uint64_t)reason, memory_order_relaxed);
 }

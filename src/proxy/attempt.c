@@ -182,6 +182,10 @@ settle_room(struct attempt *attempt)
 		headroom_learn(attempt->room, exchange->estimate.prompt_bytes, exchange->usage.prompt_tokens,
 		    exchange->estimate.output_tokens == 0 ? exchange->usage.completion_tokens : 0);
 	}
+	/* Somebody may wait for what has been given back. */
+	if (UNLIKELY(atomic_load_explicit(&proxy_worker_of(attempt->worker)->proxy->held_requests,
+			 memory_order_relaxed) > 0))
+		hold_wake(attempt->worker);
 }
 
 void
@@ -584,11 +588,27 @@ send_request(struct attempt *attempt, uint64_t now_ms)
 		request_done(attempt, now_ms);
 }
 
+/* A connection disproves that the backend is unreachable: others need not wait for the answer to know. */
+static void
+was_reached(struct attempt *attempt)
+{
+	struct rest *whole = &attempt->via->state->whole;
+
+	if (!rest_forgive(whole, REST_UNREACHABLE))
+		return;
+	access_available(attempt, true);
+	rest_end_probe(whole);
+	attempt->probes_whole = false;
+	hold_wake(attempt->worker);
+}
+
 static void
 on_ready(void *owner)
 {
 	struct attempt *attempt = owner;
 
+	if (UNLIKELY(attempt->probes_whole))
+		was_reached(attempt);
 	attempt->phase = ATTEMPT_SENDING;
 	send_request(attempt, clock_now_ms());
 }

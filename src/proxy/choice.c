@@ -117,7 +117,7 @@ fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms,
 		tokens = headroom_estimate(room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens);
 	}
 	candidate_judge(out, whole, pair, room, tokens, now_ms);
-	/* Who waited for it goes in order: others are out, and may yet be refused. */
+	/* Who waits for it goes in order: others are out, and may yet be refused. */
 	if (exchange->hold.until_ms > now_ms && pair != NULL && out->availability == AVAILABLE &&
 	    !ramp_has_room(&pair->ramp)) {
 		out->availability = PROBING;
@@ -220,9 +220,14 @@ choice_soonest_recovery(const struct exchange *exchange, uint64_t now_ms)
 		candidate_judge(&candidate, whole, pair, NULL, 0, now_ms);
 		if (pair == NULL)
 			judge_unlisted(exchange, i, now_ms, &candidate);
-		if (candidate.availability == AVAILABLE && pair != NULL &&
-		    room_at_ms(exchange, i, pair, now_ms) > now_ms)
-			back_ms = room_at_ms(exchange, i, pair, now_ms);
+		if (candidate.availability == AVAILABLE && pair != NULL) {
+			uint64_t room_ms = room_at_ms(exchange, i, pair, now_ms);
+
+			if (room_ms == UINT64_MAX) /* nobody knows */
+				back_ms = now_ms + exchange->fleet->config->cooldown.min_ms;
+			else if (room_ms > now_ms)
+				back_ms = room_ms;
+		}
 		if (candidate.reason == REST_CREDENTIALS || candidate.reason == REST_MISSING_DEPLOYMENT)
 			continue;
 		/* It takes requests and has failed this one all the same: nothing says when that will be otherwise. But
@@ -350,6 +355,17 @@ look_at_pair(const struct exchange *exchange, size_t backend, uint64_t now_ms, e
 	return true;
 }
 
+static void
+note_error_ends(const struct rest *rest, enum availability availability, uint64_t now_ms, struct throttle_end *out)
+{
+	enum rest_reason reason = rest_reason(rest);
+	uint64_t until_ms = rest_until_ms(rest);
+
+	if (availability == RESTING && reason != REST_THROTTLED && reason != REST_CREDENTIALS &&
+	    reason != REST_MISSING_DEPLOYMENT && until_ms > now_ms && until_ms < out->next_ms)
+		out->next_ms = until_ms;
+}
+
 bool
 choice_throttle_ends(const struct exchange *exchange, uint64_t now_ms, struct throttle_end *out)
 {
@@ -360,10 +376,15 @@ choice_throttle_ends(const struct exchange *exchange, uint64_t now_ms, struct th
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
 		uint64_t until_ms, room_ms;
 
-		if (!look_at_pair(exchange, i, now_ms, &of_whole, &of_pair, &pair) || of_whole == RESTING)
+		if (!look_at_pair(exchange, i, now_ms, &of_whole, &of_pair, &pair))
 			continue;
 		/* Who failed in another way will not be asked again. */
 		if (was_tried(exchange, i) && !was_throttled_by(exchange, i))
+			continue;
+		/* An error is not waited for, but while there is something else to wait for its end may come first. */
+		note_error_ends(&exchange->fleet->backends[i].state->whole, of_whole, now_ms, out);
+		note_error_ends(pair, of_pair, now_ms, out);
+		if (of_whole == RESTING)
 			continue;
 		room_ms = room_at_ms(exchange, i, pair, now_ms);
 		if (rest_reason(pair) != REST_THROTTLED && of_pair != PROBING && of_whole != PROBING &&
@@ -384,10 +405,12 @@ static bool
 is_open(const struct exchange *exchange, size_t backend, uint64_t now_ms, struct rest **pair)
 {
 	enum availability of_whole, of_pair;
+	/* It has waited as long as it may: better to be refused by the backend than for it. */
+	bool is_tired = exchange->hold.until_ms != 0 && exchange->hold.until_ms <= now_ms;
 
 	return look_at_pair(exchange, backend, now_ms, &of_whole, &of_pair, pair) &&
 	    (of_whole == AVAILABLE || of_whole == PROBE_DUE) &&
-	    (of_pair == PROBE_DUE || (of_pair == AVAILABLE && (ramp_has_room(&(*pair)->ramp) || (exchange->hold.until_ms != 0 && exchange->hold.until_ms <= now_ms))));
+	    (of_pair == PROBE_DUE || (of_pair == AVAILABLE && (is_tired || ramp_has_room(&(*pair)->ramp))));
 }
 
 bool
@@ -429,19 +452,20 @@ choice_flows(const struct exchange *exchange, uint64_t now_ms)
 }
 
 bool
-choice_is_alone(const struct exchange *exchange, uint64_t now_ms)
+choice_has_failed(const struct exchange *exchange)
 {
 	uint64_t failed = 0;
 
 	for (size_t i = 0; i < ARRAY_COUNT(exchange->tried); i++)
 		failed |= exchange->tried[i] & ~exchange->throttled_by[i];
-	return failed != 0 || choice_is_anybody_left(exchange, now_ms);
+	return failed != 0;
 }
 
 bool
 choice_is_particular(const struct exchange *exchange, uint64_t now_ms)
 {
-	return exchange->pinning.resource != PIN_UNKNOWN || choice_is_alone(exchange, now_ms);
+	return exchange->pinning.resource != PIN_UNKNOWN || choice_has_failed(exchange) ||
+	    choice_is_anybody_left(exchange, now_ms);
 }
 
 bool

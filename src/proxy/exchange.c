@@ -180,7 +180,6 @@ exchange_next(struct exchange *exchange, uint64_t now_ms)
 		if (selection->forced && choice.being_probed && hold_enter(exchange, now_ms))
 			return;
 		/* They would refuse it now, as far as is known, but not for long. */
-		if (0) return;
 		if (selection->no_room && selection->room_ms > now_ms && hold_enter(exchange, now_ms))
 			return;
 		if (selection->forced)

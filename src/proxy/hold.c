@@ -37,7 +37,7 @@ bytes_of(const struct exchange *exchange)
 
 /* In the order of tickets. One that comes back belongs near the front, any other near the end. */
 static void
-link_in(struct hold_queue *queue, struct exchange *exchange, bool again, uint64_t now_ms)
+link_in(struct hold_queue *queue, struct exchange *exchange, bool again)
 {
 	struct hold_place *place = &exchange->hold;
 
@@ -61,7 +61,7 @@ link_in(struct hold_queue *queue, struct exchange *exchange, bool again, uint64_
 		queue->first = exchange;
 	place->queued = true;
 	place->bytes = bytes_of(exchange);
-	place->since_ms = now_ms;
+	place->since_ms = clock_now_ms(); /* by the clock that hold_leave() reads */
 	queue->bytes += place->bytes;
 	queue->count++;
 	atomic_fetch_add_explicit(&proxy_worker_of(exchange->worker)->proxy->held_requests, 1, memory_order_relaxed);
@@ -196,13 +196,13 @@ wait_ends(const struct exchange *exchange, uint64_t now_ms)
 }
 
 static void
-enter(struct exchange *exchange, uint64_t until_ms, uint64_t look_ms, uint64_t now_ms)
+enter(struct exchange *exchange, uint64_t until_ms, uint64_t look_ms)
 {
 	struct hold_queue *queue = queue_of(exchange);
 	bool again = exchange->hold.until_ms != 0;
 
 	exchange->hold.until_ms = until_ms;
-	link_in(queue, exchange, again, now_ms);
+	link_in(queue, exchange, again);
 	wake_at(queue, look_ms);
 	wake_at(queue, until_ms);
 }
@@ -219,18 +219,26 @@ hold_enter(struct exchange *exchange, uint64_t now_ms)
 	want_news(queue);
 	if (!choice_throttle_ends(exchange, now_ms, &end) || end.soonest_ms >= until_ms || is_full(queue, exchange))
 		return false;
-	enter(exchange, until_ms, choice_can_go(exchange, now_ms) ? now_ms + HOLD_TURN_MS : next_look(&end, now_ms),
-	    now_ms);
+	enter(exchange, until_ms, choice_can_go(exchange, now_ms) ? now_ms + HOLD_TURN_MS : next_look(&end, now_ms));
 	return true;
 }
 
-/* Whether somebody waits for the same whom this one, coming later, would overtake. */
+/* Larger, near enough: a token is some four bytes. */
+static bool
+is_larger(const struct exchange *a, const struct exchange *b)
+{
+	return a->estimate.prompt_bytes / 4 + a->estimate.output_tokens >
+	    b->estimate.prompt_bytes / 4 + b->estimate.output_tokens;
+}
+
+/* Whether somebody waits for the same whom this one, coming later, would overtake. A large one that waits for room keeps no
+ * small one waiting. */
 static bool
 others_wait(const struct hold_queue *queue, const struct exchange *exchange, uint64_t now_ms)
 {
 	for (const struct exchange *other = queue->first; other != NULL; other = other->hold.next) {
 		if (is_of_same_deployment(other, exchange) && other->pinning.resource == exchange->pinning.resource &&
-		    !choice_is_alone(other, now_ms))
+		    !choice_has_failed(other) && !(is_larger(other, exchange) && choice_is_anybody_left(other, now_ms)))
 			return true;
 	}
 	return false;
@@ -250,7 +258,7 @@ hold_line_up(struct exchange *exchange, uint64_t now_ms)
 	if (is_full(queue, exchange)) /* it does not matter who goes first where all may go */
 		return choice_flows(exchange, now_ms) ? HOLD_FIRST : HOLD_TOO_MANY;
 	want_news(queue);
-	enter(exchange, wait_ends(exchange, now_ms), now_ms + HOLD_LOOK_MS, now_ms);
+	enter(exchange, wait_ends(exchange, now_ms), now_ms + HOLD_LOOK_MS);
 	return HOLD_BEHIND;
 }
 

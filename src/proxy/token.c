@@ -6,6 +6,7 @@
 #include "net/worker.h"
 #include "proxy/attempt.h"
 #include "proxy/exchange.h"
+#include "proxy/hold.h"
 #include "proxy/proxy.h"
 
 /* What is written into the head behind the token: the body's framing. */
@@ -153,10 +154,13 @@ static void
 take_grant(struct worker *worker, void *argument)
 {
 	const struct fleet *fleet = proxy_worker_of(worker)->fleet;
+	bool forgiven = false;
 
 	for (size_t i = 0; i < fleet->count; i++)
 		if (fleet->backends[i].identity == argument)
-			(void)rest_forgive(&fleet->backends[i].state->whole, REST_NO_TOKEN);
+			forgiven = rest_forgive(&fleet->backends[i].state->whole, REST_NO_TOKEN) || forgiven;
+	if (forgiven)
+		hold_wake(worker);
 	look_again(worker, argument);
 }
 
