@@ -13,7 +13,8 @@ memory_is_trimmed_once_a_burst_is_over(void **state)
 	} rows[] = {
 		{ "nothing happens", { 0 }, { 0 }, 0 },
 		{ "a few connections", { 10, 20, 30, 40, 50, 63 }, { 0 }, 0 },
-		{ "a burst that ends", { 500, 1000, 1000, 1000, 1000, 1000 }, { 500, 1000, 1000, 1000, 1000, 1000 }, 4 },
+		{ "a burst that ends", { 500, 1000, 1000, 1000, 1000, 1000 }, { 500, 1000, 1000, 1000, 1000, 1000 },
+		    4 },
 		{ "a burst that peters out", { 500, 1000, 1100, 1100, 1100, 1100 }, { 0 }, 4 },
 		{ "a burst that halts once", { 500, 500, 1000, 1000, 1500, 2000 }, { 0 }, 0 },
 		{ "a burst that goes on", { 500, 1000, 1500, 2000, 2500, 3000 }, { 0 }, 0 },
