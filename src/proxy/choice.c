@@ -355,15 +355,22 @@ look_at_pair(const struct exchange *exchange, size_t backend, uint64_t now_ms, e
 	return true;
 }
 
+/* An error is not waited for, but while there is something else to wait for its end may come first; and who has waited for a
+ * probe that failed goes on to wait for the next one, instead of asking beside all the others. */
 static void
-note_error_ends(const struct rest *rest, enum availability availability, uint64_t now_ms, struct throttle_end *out)
+note_error_ends(const struct exchange *exchange, const struct rest *rest, enum availability availability,
+    uint64_t now_ms, struct throttle_end *out)
 {
 	enum rest_reason reason = rest_reason(rest);
 	uint64_t until_ms = rest_until_ms(rest);
 
-	if (availability == RESTING && reason != REST_THROTTLED && reason != REST_CREDENTIALS &&
-	    reason != REST_MISSING_DEPLOYMENT && until_ms > now_ms && until_ms < out->next_ms)
+	if (availability != RESTING || until_ms <= now_ms || reason == REST_THROTTLED || reason == REST_CREDENTIALS ||
+	    reason == REST_MISSING_DEPLOYMENT)
+		return;
+	if (until_ms < out->next_ms)
 		out->next_ms = until_ms;
+	if (exchange->hold.until_ms != 0 && until_ms < out->soonest_ms)
+		out->soonest_ms = until_ms;
 }
 
 bool
@@ -381,9 +388,8 @@ choice_throttle_ends(const struct exchange *exchange, uint64_t now_ms, struct th
 		/* Who failed in another way will not be asked again. */
 		if (was_tried(exchange, i) && !was_throttled_by(exchange, i))
 			continue;
-		/* An error is not waited for, but while there is something else to wait for its end may come first. */
-		note_error_ends(&exchange->fleet->backends[i].state->whole, of_whole, now_ms, out);
-		note_error_ends(pair, of_pair, now_ms, out);
+		note_error_ends(exchange, &exchange->fleet->backends[i].state->whole, of_whole, now_ms, out);
+		note_error_ends(exchange, pair, of_pair, now_ms, out);
 		if (of_whole == RESTING)
 			continue;
 		room_ms = room_at_ms(exchange, i, pair, now_ms);

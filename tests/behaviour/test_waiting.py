@@ -5,8 +5,8 @@ from harness import answers
 from harness.client import wait_for
 from harness.crowd import crowd, start_crowd
 from harness.stage import in_order
-from test_admin import Admin, backend_of, deployment_of
 from test_metrics import scrape
+from test_recovery import held, open_chats, when_a_probe_is_due
 
 KNOWN = {"gpt-4o": "gpt-4o"}  # its state is known from the first request on
 
@@ -34,8 +34,7 @@ def test_a_crowd_behind_one_error_is_not_refused(stage):
     daemon = stage.daemon([one.entry(deployments=KNOWN)], retry={"hold_ms": 1000, "max_attempts": 1},
                           cooldown={"server_error_ms": 100, "min_ms": 50})
     assert daemon.chat().status == 500
-    state = lambda: deployment_of(backend_of(Admin(daemon).status(), "one"), "gpt-4o")["state"]
-    wait_for(lambda: state() == "probing", what="a probe is due")
+    when_a_probe_is_due(daemon)
     assert statuses(daemon, 60) == [200] * 60
 
 
@@ -106,3 +105,25 @@ def test_the_end_of_an_error_s_rest_is_not_missed_while_a_quota_is_waited_for(st
     got = daemon.chat()
     assert got.status == 200 and got.header("x-aoai-lb-backend") == "one"
     failing.close()
+
+
+def test_a_probe_that_fails_sends_one_more_and_not_all_that_waited_for_it(stage):
+    probe, second = answers.Gate(), answers.Gate()
+    one = stage.backend(answers.error(500, "oops"), answers.gated(probe, answers.error(500, "oops")),
+                        answers.gated(second, answers.ok()))
+    daemon = stage.daemon([one.entry(deployments=KNOWN)], workers=1, retry={"hold_ms": 60_000},
+                          cooldown={"server_error_ms": 50, "min_ms": 50})
+    assert daemon.chat().status == 500
+    when_a_probe_is_due(daemon)
+    prober = daemon.open_chat(daemon.client())
+    one.await_requests(2)
+    clients = open_chats(daemon, 20)
+    wait_for(lambda: held(daemon) == 20, what="all are held")
+    probe.open()
+    assert prober.read_answer().status == 500
+    one.await_requests(3)
+    assert held(daemon) == 19
+    second.open()
+    assert {client.read_answer().status for client in clients} == {200}
+    for client in (prober, *clients):
+        client.close()
