@@ -201,6 +201,18 @@ write_headroom(const struct headroom *room, uint64_t now_ms, struct buffer *out)
 		buffer_append_string(out, "null}");
 }
 
+/* What a listed deployment is like, and what is known of its room. */
+static const struct headroom *
+read_listed(const struct fleet *fleet, size_t backend, unsigned number, uint64_t now_ms, struct condition *out)
+{
+	const struct headroom *room = fleet_room(fleet, backend, number);
+	const struct rest *rest;
+
+	(void)status_shows(fleet, backend, number, &rest);
+	read_deployment(rest, room, now_ms, out);
+	return room;
+}
+
 static void
 write_deployments(const struct fleet *fleet, size_t backend, const struct listing *listing, uint64_t now_ms,
     struct buffer *out)
@@ -208,12 +220,8 @@ write_deployments(const struct fleet *fleet, size_t backend, const struct listin
 	buffer_append_string(out, ",\"deployments\":[");
 	for (size_t i = 0; i < listing->shown_count; i++) {
 		struct condition condition;
-		const struct headroom *room;
-		const struct rest *rest;
+		const struct headroom *room = read_listed(fleet, backend, listing->shown[i], now_ms, &condition);
 
-		(void)status_shows(fleet, backend, listing->shown[i], &rest);
-		room = fleet_room(fleet, backend, listing->shown[i]);
-		read_deployment(rest, room, now_ms, &condition);
 		buffer_append_string(out, i == 0 ? "{\"name\":\"" : ",{\"name\":\"");
 		buffer_append_json_text(out, deployment_name(fleet->table, listing->shown[i]));
 		buffer_append_string(out, "\",");
@@ -336,12 +344,8 @@ write_list(const struct fleet *fleet, size_t backend, const struct listing *list
 	buffer_append_string(out, "<dl>\n");
 	for (size_t i = 0; i < listing->shown_count; i++) {
 		struct condition condition;
-		const struct headroom *room;
-		const struct rest *rest;
+		const struct headroom *room = read_listed(fleet, backend, listing->shown[i], now_ms, &condition);
 
-		(void)status_shows(fleet, backend, listing->shown[i], &rest);
-		room = fleet_room(fleet, backend, listing->shown[i]);
-		read_deployment(rest, room, now_ms, &condition);
 		buffer_append_string(out, "<dt>");
 		append_escaped(out, deployment_name(fleet->table, listing->shown[i]));
 		buffer_append_string(out, "</dt><dd>");
