@@ -91,6 +91,8 @@ void rest_attempt_began(struct rest *rest);
 void rest_attempt_ended(struct rest *rest);
 uint32_t rest_in_flight(const struct rest *rest);
 
+/* The backend refuses what an operator has to mend: no time makes that better. */
+bool rest_is_misconfigured(enum rest_reason reason);
 /* What it amounts to, in the one word that the header, the access line and the status share: "available", "cooling",
  * "ejected", "misconfigured", "probing" (one is due or under way). */
 const char *rest_state_name(enum availability availability, enum rest_reason reason);

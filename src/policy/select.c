@@ -139,8 +139,7 @@ back_at(const struct candidate *candidate, uint64_t now_ms)
 static bool
 is_misconfigured(const struct candidate *candidate)
 {
-	return candidate->reason == REST_CREDENTIALS || candidate->reason == REST_NO_TOKEN ||
-	    candidate->reason == REST_MISSING_DEPLOYMENT;
+	return rest_is_misconfigured(candidate->reason) || candidate->reason == REST_NO_TOKEN;
 }
 
 /* Whether to try a rather than b, when all rest for errors. */

@@ -192,6 +192,12 @@ rest_in_flight(const struct rest *rest)
 	return atomic_load_explicit(&rest->in_flight, memory_order_relaxed);
 }
 
+bool
+rest_is_misconfigured(enum rest_reason reason)
+{
+	return reason == REST_CREDENTIALS || reason == REST_MISSING_DEPLOYMENT;
+}
+
 const char *
 rest_state_name(enum availability availability, enum rest_reason reason)
 {
@@ -202,7 +208,7 @@ rest_state_name(enum availability availability, enum rest_reason reason)
 		return "probing";
 	if (reason == REST_THROTTLED)
 		return "cooling";
-	return reason == REST_CREDENTIALS || reason == REST_MISSING_DEPLOYMENT ? "misconfigured" : "ejected";
+	return rest_is_misconfigured(reason) ? "misconfigured" : "ejected";
 }
 
 const char *

@@ -75,14 +75,20 @@ judge_unlisted(const struct exchange *exchange, size_t backend, uint64_t now_ms,
 	out->until_ms = rest.until_ms;
 }
 
+/* What the request takes of a room, as estimated by what answers from there have taught. */
+static uint64_t
+tokens_in(const struct headroom *room, const struct exchange *exchange)
+{
+	return headroom_estimate(room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens);
+}
+
 /* When the pair has room for the request, as far as is known: now, where it has or nothing is known. */
 static uint64_t
 room_at_ms(const struct exchange *exchange, size_t backend, const struct rest *pair, uint64_t now_ms)
 {
 	const struct headroom *room = room_of(exchange, backend, pair);
 
-	return headroom_fits_at_ms(room,
-	    headroom_estimate(room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens), now_ms);
+	return headroom_fits_at_ms(room, tokens_in(room, exchange), now_ms);
 }
 
 /* Whether it has room of its own; one that spills over has not, and makes nobody wait. */
@@ -91,8 +97,7 @@ has_room(const struct exchange *exchange, size_t backend, const struct rest *pai
 {
 	const struct headroom *room = room_of(exchange, backend, pair);
 
-	return headroom_fits(room,
-	    headroom_estimate(room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens), now_ms);
+	return headroom_fits(room, tokens_in(room, exchange), now_ms);
 }
 
 static void
@@ -114,7 +119,7 @@ fill_candidate(const struct exchange *exchange, size_t backend, uint64_t now_ms,
 		out->affinity = hash_mix(exchange->estimate.affinity, exchange->fleet->backends[backend].affinity_key);
 	if (pair != NULL) {
 		room = room_of(exchange, backend, pair);
-		tokens = headroom_estimate(room, exchange->estimate.prompt_bytes, exchange->estimate.output_tokens);
+		tokens = tokens_in(room, exchange);
 	}
 	candidate_judge(out, whole, pair, room, tokens, now_ms);
 	/* Who waits for it goes in order: others are out, and may yet be refused. */
@@ -228,7 +233,7 @@ choice_soonest_recovery(const struct exchange *exchange, uint64_t now_ms)
 			else if (room_ms > now_ms)
 				back_ms = room_ms;
 		}
-		if (candidate.reason == REST_CREDENTIALS || candidate.reason == REST_MISSING_DEPLOYMENT)
+		if (rest_is_misconfigured(candidate.reason))
 			continue;
 		/* It takes requests and has failed this one all the same: nothing says when that will be otherwise. But
 		 * one that was throttled then, and now is not, has room again. */
@@ -364,8 +369,7 @@ note_error_ends(const struct exchange *exchange, const struct rest *rest, enum a
 	enum rest_reason reason = rest_reason(rest);
 	uint64_t until_ms = rest_until_ms(rest);
 
-	if (availability != RESTING || until_ms <= now_ms || reason == REST_THROTTLED || reason == REST_CREDENTIALS ||
-	    reason == REST_MISSING_DEPLOYMENT)
+	if (availability != RESTING || until_ms <= now_ms || reason == REST_THROTTLED || rest_is_misconfigured(reason))
 		return;
 	if (until_ms < out->next_ms)
 		out->next_ms = until_ms;

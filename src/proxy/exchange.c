@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "policy/hint.h"
@@ -282,14 +281,13 @@ static void
 let_group_rest(const struct attempt *attempt, uint64_t until_ms, uint64_t now_ms)
 {
 	const struct exchange *exchange = attempt->exchange;
-	const char *group = attempt->via->config->quota_group;
 	struct rest *whole, *pair;
 	uint64_t before_ms;
 
-	if (group[0] == '\0')
+	if (attempt->via->config->quota_group[0] == '\0')
 		return;
 	for (size_t i = 0; i < exchange->fleet->count; i++) {
-		if (i == attempt->backend || strcmp(exchange->fleet->backends[i].config->quota_group, group) != 0 ||
+		if (i == attempt->backend || exchange->fleet->backends[i].group_first != attempt->via->group_first ||
 		    !choice_find_rests(exchange, i, &whole, &pair) || pair == NULL)
 			continue;
 		before_ms = rest_until_ms(pair);
@@ -325,14 +323,13 @@ let_rest(struct attempt *attempt, const struct verdict *verdict, uint64_t now_ms
 		return 0;
 	until_ms = rest_until_ms(rest);
 	/* Where the backend has not said how long, each probe that fails makes the rest longer. */
-	if (verdict->reason != REST_MISSING_DEPLOYMENT && verdict->reason != REST_CREDENTIALS &&
-	    !(verdict->use_hint && attempt->hint.source != HINT_NONE))
+	if (!rest_is_misconfigured(verdict->reason) && !(verdict->use_hint && attempt->hint.source != HINT_NONE))
 		rest_ms = rest_backoff_ms(rest, rest_ms, attempt->exchange->fleet->config->cooldown.max_ms, now_ms,
 		    random_next(&attempt->worker->random));
-	if (verdict->reason == REST_THROTTLED)
+	if (verdict->reason == REST_THROTTLED) {
 		let_group_rest(attempt, now_ms + rest_ms, now_ms);
-	if (verdict->reason == REST_THROTTLED)
 		ramp_restart(&rest->ramp);
+	}
 	if (attempt->status == 429 && attempt->request_done_ms != 0 && attempt->head_ms >= attempt->request_done_ms)
 		ramp_time_refusal(&rest->ramp, attempt->head_ms - attempt->request_done_ms);
 	if (rest_begin(rest, now_ms + rest_ms, verdict->reason)) {
